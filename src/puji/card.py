@@ -1,0 +1,66 @@
+"""The model card that stands as README.md in a checkpoint folder: where the weights come from and what they are good for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from puji.model import Model
+
+TEMPLATE = """---
+license: apache-2.0
+library_name: transformers
+tags: [medicine, {modality}, synthetic, cpu]
+---
+
+# {name}: a Puji model of {modality}
+
+Research use, not for clinical decisions. 仅供研究，不用于临床决策。
+
+{about}
+## Where it comes from
+
+| | |
+|---|---|
+{provenance}
+
+## Measured
+
+{measured}
+
+## Use
+
+```python
+import puji
+
+model = puji.load("{name}")
+print(model.generate(n=5, seed=0).frame())
+```
+
+It is also a plain Hugging Face folder: `AutoTokenizer.from_pretrained(folder)` and
+`AutoModelForCausalLM.from_pretrained(folder)` open it without Puji.
+"""
+
+
+def card(model: Model[Any], *, about: str = "", measured: Mapping[str, str] | None = None) -> str:
+    """The card of ``model``: its provenance as a table, ``about`` as prose, ``measured`` figures as name -> text."""
+    figures = measured or model.provenance.get("measured") or {}
+    training = model.provenance.get("training", {})
+    lines = [f"| {name} | {value} |" for name, value in figures.items()]
+    if not lines and training.get("nats_per_record") is not None:
+        lines = [f"| nats per held-out record | {training['nats_per_record']:.3f} |"]
+    return TEMPLATE.format(
+        modality=model.modality.name,
+        name=model.name,
+        about=about + "\n" if about else "",
+        provenance="\n".join(f"| {name} | {_told(value)} |" for name, value in model.provenance.items() if name != "measured"),
+        measured="\n".join(["| | |", "|---|---|", *lines]) if lines else "Nothing yet.",
+    )
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_told(inner)}" for name, inner in value.items())
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,1 @@
+"""The commands of ``puji``, one file a kind; `puji.cli` puts them together."""

@@ -1,0 +1,151 @@
+"""Which modalities there are and what may be asked of them, read without importing their libraries.
+
+A modality keeps its ``Conditions`` and ``Ask`` in ``conditions.py`` beside its class. Their fields are read from that
+file's source, so that a help page needs no RDKit; where that cannot be done the class itself is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import click
+
+from puji import registry
+from puji.commands.interface import ASKED, has_text, unknown
+from puji.errors import Invalid
+from puji.language import add_folder, current, translate
+
+
+@dataclass(frozen=True)
+class Field:
+    """One thing that may be asked: its name, other names for it, and whether it is a switch or may be repeated."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    flag: bool = False
+    many: bool = False
+
+
+@cache
+def entries() -> dict[str, EntryPoint]:
+    """The installed modalities by name; their messages can be looked up from then on."""
+    found = registry.entries()
+    for entry in found.values():
+        add_folder(registry.package_folder(entry) / "messages")
+    return found
+
+
+@cache
+def _summaries(language: str) -> dict[str, str]:
+    names = entries()
+    return {name: translate(f"{name}.summary", language) if has_text(f"{name}.summary") else name for name in names}
+
+
+def summaries() -> dict[str, str]:
+    """Name of each modality -> what it is about, in the current language."""
+    return _summaries(current())
+
+
+def modality_class(name: str) -> Any:
+    """The class of the modality ``name``. Raises Invalid if there is none, or the libraries that it needs are missing."""
+    if name not in entries():
+        raise unknown("cli.no_modality", name, entries())
+    return registry.modality(name)
+
+
+def fields(name: str, kind: str) -> list[Field]:
+    """The fields of ``Conditions`` or ``Ask`` (``kind``) of the modality ``name``."""
+    entry = entries()[name]
+    source = registry.package_folder(entry) / "conditions.py"
+    if entry.module.endswith(".modality") and source.exists():
+        declared = declared_fields(source.read_text("utf-8"), kind)
+        if declared is not None:
+            return declared
+    return model_fields(getattr(modality_class(name), kind))
+
+
+def declared_fields(source: str, kind: str) -> list[Field] | None:
+    """The fields of the class ``kind`` as ``source`` declares them; None if they cannot be told without running it."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef) and node.name == kind:
+            if [ast.unparse(base) for base in node.bases] != ["BaseModel"]:
+                return None
+            lines = [
+                item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+            ]
+            return [_declared(line) for line in lines if not ast.unparse(line.annotation).startswith("ClassVar")]
+    return None
+
+
+def _declared(line: ast.AnnAssign) -> Field:
+    assert isinstance(line.target, ast.Name)
+    aliases: list[str] = []
+    for call in ast.walk(line.value) if line.value is not None else ():
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("AliasChoices"):
+            aliases = [
+                item.value for item in call.args if isinstance(item, ast.Constant) and isinstance(item.value, str)
+            ]
+    return _field(line.target.id, aliases, ast.unparse(line.annotation))
+
+
+def model_fields(model: Any) -> list[Field]:
+    """The fields of a pydantic model."""
+    return [
+        _field(
+            name,
+            getattr(info.validation_alias, "choices", []),
+            str(getattr(info.annotation, "__name__", info.annotation)),
+        )
+        for name, info in model.model_fields.items()
+    ]
+
+
+def _field(name: str, aliases: list[Any], annotation: str) -> Field:
+    others = tuple(str(alias) for alias in aliases if alias != name)
+    many = annotation.split("|")[0].strip().startswith(("tuple", "list", "set", "frozenset", "Sequence"))
+    return Field(name, others, flag=annotation.split("|")[0].strip() == "bool", many=many)
+
+
+def field_options(name: str, kind: str) -> list[click.Option]:
+    """The fields of ``Conditions`` or ``Ask`` (``kind``) as options, explained by ``<name>.<kind>.<field>.description``."""
+    made = []
+    for field in fields(name, kind):
+        key = f"{name}.{kind.lower()}.{field.name}.description"
+        names = [f"--{word.replace('_', '-')}" for word in (field.name, *field.aliases)]
+        made.append(
+            click.Option(
+                [*names, ASKED + field.name],
+                is_flag=field.flag,
+                default=None,
+                multiple=field.many,
+                metavar=translate("cli.metavar.value"),
+                help=translate(key) if has_text(key) else "",
+            )
+        )
+    return made
+
+
+def take_asked(values: dict[str, Any]) -> dict[str, Any]:
+    """Move what the options of `field_options` got out of ``values``; what was not asked is left out."""
+    asked = {key.removeprefix(ASKED): values.pop(key) for key in list(values) if key.startswith(ASKED)}
+    return {key: value for key, value in asked.items() if value not in (None, ())}
+
+
+def checked(model: Any, asked: Mapping[str, Any]) -> Any:
+    """``asked`` as the pydantic ``model``. Raises Invalid, naming the option, for a value that it does not take."""
+    import pydantic
+
+    try:
+        return model.model_validate(dict(asked))
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, Invalid):
+            raise cause.at(f"--{name}" if name else "", None) from error
+        raise Invalid("cli.bad_value", option=f"--{name}", value=str(first.get("input"))[:80]) from error

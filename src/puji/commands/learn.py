@@ -1,0 +1,110 @@
+"""``puji fit`` and ``puji data``: training on one's own records, and bringing public data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from puji.commands.fields import entries, modality_class
+from puji.commands.interface import (
+    PATH,
+    POSITIVE,
+    SEED,
+    SHARE,
+    WHOLE,
+    Argument,
+    Command,
+    Group,
+    one_of,
+    option,
+    unknown,
+)
+from puji.commands.output import note
+from puji.errors import Invalid
+from puji.language import translate
+
+SIZES = one_of("nano", "micro", "small", "base")
+
+
+def fit_command(name: str) -> Command:
+    """``puji fit <name> --data FILE --out FOLDER``."""
+
+    def run(threads: int | None, quiet: bool, **options: Any) -> None:
+        import puji
+
+        modality_class(name)
+        settings = {"progress": not quiet, "threads": threads}
+        tell = (lambda key, details: None) if quiet else (lambda key, details: note(key, **details))
+        puji.fit(name, settings=settings, note=tell, **options)
+        click.echo(str(options["out"]))
+
+    return Command(
+        name,
+        "cli.fit",
+        run,
+        [
+            option("--data", required=True, metavar="cli.metavar.file"),
+            option("--out", kind=PATH, required=True, metavar="cli.metavar.folder", key="cli.option.out_fit"),
+            option("--from", "base", metavar="cli.metavar.name_or_folder"),
+            option("--minutes", kind=POSITIVE, metavar="cli.metavar.value"),
+            option("--epochs", kind=POSITIVE, metavar="cli.metavar.value"),
+            option("--size", kind=SIZES),
+            option("--holdout", kind=SHARE, metavar="cli.metavar.value"),
+            option("--workers", kind=WHOLE, default="1", show_default=True, metavar="cli.metavar.number"),
+            option("--resume", is_flag=True),
+            option("--threads", kind=WHOLE, metavar="cli.metavar.number"),
+            option("--seed", kind=SEED, default="0", show_default=True, metavar="cli.metavar.number"),
+            option("--quiet", is_flag=True),
+        ],
+    )
+
+
+def flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested mappings as (``a.b``, value) pairs."""
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    return [pair for key, inner in value.items() for pair in flat(inner, f"{prefix}.{key}" if prefix else str(key))]
+
+
+def datasets() -> dict[str, Any]:
+    """Name of each data set that a modality can bring -> the function that does."""
+    found: dict[str, Any] = {}
+    for name in entries():
+        try:
+            found.update(getattr(modality_class(name), "datasets", {}))
+        except Invalid:
+            continue
+    return found
+
+
+def get_command() -> Command:
+    """``puji data get NAME``."""
+
+    def run(name: str) -> None:
+        known = datasets()
+        if name not in known:
+            raise unknown("cli.no_dataset", name, known)
+        note("cli.bringing", name=name)
+        click.echo(str(known[name]()))
+
+    return Command("get", "cli.data_get", run, [Argument("name", "cli.metavar.name", "cli.argument.dataset")])
+
+
+def data_list_command() -> Command:
+    """``puji data list``."""
+
+    def run() -> None:
+        for name in datasets():
+            click.echo(name)
+
+    return Command("list", "cli.data_list", run, [])
+
+
+def data_group() -> Group:
+    """``puji data``."""
+    made = {"get": get_command, "list": data_list_command}
+    texts = {"get": "cli.data_get", "list": "cli.data_list"}
+    return Group(
+        "data", "cli.data", lambda: {name: translate(key) for name, key in texts.items()}, lambda name: made[name]()
+    )

@@ -1,0 +1,205 @@
+"""Records to train on: cleaned, split by group, and told as training sequences."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Generic
+
+import numpy as np
+import polars as pl
+
+from puji import flow
+from puji.engine.batches import Weighted
+from puji.engine.vocabulary import Vocabulary
+from puji.errors import Invalid
+from puji.files import atomic_write
+from puji.modality import Modality, Raw, Record
+
+CHUNK = 2000
+"""Raw records that a worker process cleans at a time."""
+KEPT_REFUSALS = 1000
+"""Refusals kept with their place; all are counted."""
+
+
+@dataclass
+class Corpus(Generic[Record]):
+    """Cleaned records, split so that a group (patient, scaffold) is on one side only.
+
+    ``refused`` counts refusals by reason; ``refusals`` keeps the first `KEPT_REFUSALS` with their place.
+    ``sha256`` identifies the source file or folder.
+    """
+
+    training: list[Record]
+    held_out: list[Record]
+    refused: Counter[str] = field(default_factory=Counter)
+    refusals: list[Invalid] = field(default_factory=list)
+    sha256: str = ""
+
+
+def held_out(group: str, share: float) -> bool:
+    """Whether a group is held out: a fixed function of its name, so that a later run splits in the same way."""
+    digest = hashlib.sha256(group.encode("utf-8")).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def fingerprint(source: Path) -> str:
+    """SHA-256 over the names and contents of a file or of all files in a folder."""
+    digest = hashlib.sha256()
+    paths = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    for path in paths:
+        digest.update(path.name.encode("utf-8"))
+        with path.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def load(
+    modality: Modality[Record], source: Path, *, share: float, cache: Path | None = None, workers: int = 1
+) -> Corpus[Record]:
+    """Read, clean and split ``source``.
+
+    Parameters
+    ----------
+    share : float
+        Share of the groups that is held out for validation, 0 to below 1.
+    cache : Path, optional
+        Folder in which the cleaned records are kept, so that the next run over the same source starts at once.
+    workers : int
+        Processes that clean; more than 1 needs an importable main module.
+
+    Raises Invalid if ``source`` is missing or holds no usable record.
+    """
+    if not source.exists():
+        raise Invalid("data.missing", source=str(source))
+    sha = fingerprint(source)
+    kept = None if cache is None else cache / f"records-{modality.name}-{modality.version}-{sha[:16]}.parquet"
+    if kept is not None and kept.exists():
+        frame = pl.read_parquet(kept)
+        lines, groups, refusals = frame["record"].to_list(), frame["group"].to_list(), []
+    else:
+        lines, groups, refusals = _clean(modality, source, workers)
+        if kept is not None and lines:
+            frame = pl.DataFrame({"record": lines, "group": groups})
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(kept, lambda path: frame.write_parquet(path))
+    corpus: Corpus[Record] = Corpus([], [], sha256=sha)
+    corpus.refused.update(refusal.reason for refusal in refusals)
+    corpus.refusals = refusals[:KEPT_REFUSALS]
+    if not lines:
+        first = f" {refusals[0].message()}" if refusals else ""
+        raise Invalid("data.nothing", source=str(source), refused=len(refusals), first=first)
+    out = {group: held_out(group, share) for group in set(groups)}
+    for line, group in zip(lines, groups, strict=True):
+        (corpus.held_out if out[group] else corpus.training).append(modality.revive(line))
+    if not corpus.training:
+        corpus.training, corpus.held_out = corpus.held_out, []
+    return corpus
+
+
+def _clean(modality: Modality[Record], source: Path, workers: int) -> tuple[list[str], list[str], list[Invalid]]:
+    """Dumped records and their groups, in the order of the source, and all refusals."""
+    lines: list[str] = []
+    groups: list[str] = []
+    refusals: list[Invalid] = []
+    raws = modality.read(source)
+    chunks = iter(lambda: list(islice(raws, CHUNK)), [])
+    kind = type(modality)
+    if workers > 1:
+        # Spawned, not forked: a forked child of a process in which torch runs threads may hang.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            results: Iterable[Any] = _in_order(pool, kind, chunks, ahead=4 * workers)
+            _gather(results, lines, groups, refusals)
+    else:
+        _gather((_clean_chunk(kind, chunk) for chunk in chunks), lines, groups, refusals)
+    return lines, groups, refusals
+
+
+def _in_order(pool: ProcessPoolExecutor, kind: type, chunks: Iterator[Any], ahead: int) -> Iterator[Any]:
+    """Results of the chunks in order, with at most ``ahead`` of them under way: bounded memory."""
+    waiting: list[Any] = []
+    for chunk in chunks:
+        waiting.append(pool.submit(_clean_chunk, kind, chunk))
+        if len(waiting) >= ahead:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()
+
+
+def _gather(results: Iterable[Any], lines: list[str], groups: list[str], refusals: list[Invalid]) -> None:
+    for some_lines, some_groups, some_refusals in results:
+        lines += some_lines
+        groups += some_groups
+        refusals += [Invalid(reason, source=source, line=line, **more) for reason, source, line, more in some_refusals]
+
+
+def _clean_chunk(kind: type[Modality[Any]], raws: Sequence[Raw | Invalid]) -> tuple[list[str], list[str], list[Any]]:
+    """Clean one chunk; refusals travel as plain values because an exception with keywords does not pickle."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    modality = kind()
+    lines, groups, refusals = [], [], []
+    for outcome in flow.cleaned(modality, raws):
+        if isinstance(outcome, Invalid):
+            refusals.append((outcome.reason, outcome.source, outcome.line, outcome.details))
+        else:
+            lines.append(modality.dump(outcome))
+            groups.append(modality.group(outcome))
+    return lines, groups, refusals
+
+
+class Views(Generic[Record]):
+    """Training records as the engine's `Dataset`: each record's views, encoded.
+
+    A sequence longer than ``context`` is cut to its header and a window at a random place.
+    """
+
+    def __init__(
+        self, modality: Modality[Record], vocabulary: Vocabulary, records: Sequence[Record], *, context: int, seed: int
+    ) -> None:
+        self.modality = modality
+        self.vocabulary = vocabulary
+        self.records = records
+        self.context = context
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def sequences(self, index: int, epoch: int) -> list[Weighted]:
+        """The views of record ``index`` in ``epoch``: ids and loss weights. Depends on the seed, epoch and index alone."""
+        rng = np.random.default_rng([self.seed, epoch, index])
+        result: list[Weighted] = []
+        for view in self.modality.views(self.records[index], rng):
+            if view.weights is None:
+                ids, weights = self.vocabulary.encode(view.tokens), None
+            else:
+                ids, weights = self.vocabulary.encode_weighted(view.tokens, view.weights)
+            if len(ids) > self.context:
+                ids, weights = self._window(view.tokens, ids, weights, rng)
+            result.append((ids, weights))
+        return result
+
+    def _window(
+        self, tokens: Sequence[str], ids: list[int], weights: list[float] | None, rng: np.random.Generator
+    ) -> tuple[list[int], list[float] | None]:
+        start = self.modality.start
+        prompt = tokens[: tokens.index(start) + 1] if start in tokens else tokens[:1]
+        header = min(len(self.vocabulary.encode(prompt[: self.modality.header(prompt)])), self.context // 2)
+        first = int(rng.integers(header, len(ids) - (self.context - header) + 1))
+        window = slice(first, first + self.context - header)
+        return ids[:header] + ids[window], None if weights is None else weights[:header] + weights[window]
+
+
+def plain(modality: Modality[Record], vocabulary: Vocabulary, records: Sequence[Record], context: int) -> list[Weighted]:
+    """Each record's own sequence (no directions), for validation: nats per record compare between runs."""
+    encoded = (vocabulary.encode(modality.encode(record)) for record in records)
+    return [(ids, None) for ids in encoded if len(ids) <= context]
+

@@ -1,0 +1,181 @@
+"""Rows being decoded together: whoever finishes leaves, and the next prompt takes the slot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from puji.engine import window
+from puji.engine.grammar import GrammarTable
+from puji.engine.sampling import Sampler, Sampling
+from puji.engine.step import Step, Weights
+
+Array = np.ndarray[Any, Any]
+Ending = Literal["end", "length", "dead", "stop"]
+ENDINGS: tuple[Ending, ...] = ("end", "length", "dead", "stop")
+END, LENGTH, DEAD, STOP = range(4)
+GOING = -1
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a row starts from.
+
+    Parameters
+    ----------
+    ids : tuple of int
+        At least one id.
+    seed : int
+        The row's sample is a function of the weights, ``ids`` and this alone (taken modulo 2**64).
+    header : int
+        How many leading ids stay in view when the window slides.
+    """
+
+    ids: tuple[int, ...]
+    seed: int
+    header: int
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A finished row.
+
+    Parameters
+    ----------
+    index : int
+        Place of its prompt, from 0.
+    ids : list of int
+        What was generated after the prompt, with the end token if it was produced.
+    logprob : float
+        Natural logarithm of the probability of ``ids`` under the model's own distribution: over the whole vocabulary,
+        before mask, temperature, top-k and top-p. Equal to `puji.engine.score.score` up to rounding.
+    ended : str
+        "end": by the end token; "length": ``max_new_tokens`` reached; "dead": the grammar allowed nothing more;
+        "stop": the caller's rule said so.
+    """
+
+    index: int
+    ids: list[int]
+    logprob: float
+    ended: Ending
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is the same for all rows of a call of decode."""
+
+    end: int
+    max_new_tokens: int
+    sampling: Sampling
+    grammar: GrammarTable | None
+    stop: Callable[[Sequence[int]], bool] | None
+    forbid: Collection[int]
+
+
+class Batch:
+    """Up to ``slots`` rows, each at its own position; not shared between threads.
+
+    A row inside its prompt is fed its next id, a row past it what was drawn: both are the same step.
+    """
+
+    def __init__(self, weights: Weights, slots: int, rules: Rules) -> None:
+        self.weights, self.rules = weights, rules
+        self._step = Step(weights, slots)
+        self._sampler = Sampler(weights.vocabulary, rules.sampling)
+        self._grammar = None if rules.grammar is None else rules.grammar.fresh(rules.forbid)
+        self._mask: Array = np.ones((1, weights.vocabulary), np.bool_)
+        self._mask[0, list(rules.forbid)] = False
+        self._rows: Array = np.empty(0, np.int64)  # slots in use
+        self._free = list(range(slots))
+        self._seen: Array = np.zeros((slots, weights.context + 1), np.int64)  # ids in view
+        self._fill, self._position, self._header = (np.zeros(slots, np.int64) for _ in range(3))
+        self._index, self._state = (np.zeros(slots, np.int64) for _ in range(2))
+        self._seed, self._made = (np.zeros(slots, np.uint64) for _ in range(2))
+        self._logprob: Array = np.zeros(slots)
+        self._out: Array = np.zeros((slots, min(rules.max_new_tokens, 64)), np.int64)
+
+    @property
+    def room(self) -> int:
+        """Number of free slots."""
+        return len(self._free)
+
+    def __len__(self) -> int:
+        """Number of rows being decoded."""
+        return len(self._rows)
+
+    def admit(self, index: int, prompt: Prompt) -> None:
+        """Put ``prompt`` into a free slot. Raises ValueError if it has no ids, unknown ids or a header without room."""
+        ids, context = prompt.ids, self.weights.context
+        if not ids or not all(0 <= token < self.weights.vocabulary for token in ids):
+            raise ValueError(f"prompt {index} is empty or has ids outside the vocabulary")
+        window.check(prompt.header, len(ids), context)
+        seen = window.visible(ids, prompt.header, context)
+        slot = self._free.pop()
+        self._seen[slot, : len(seen)] = seen
+        self._fill[slot], self._position[slot], self._header[slot] = len(seen), 0, prompt.header
+        self._index[slot], self._seed[slot] = index, prompt.seed % 2**64
+        self._made[slot], self._logprob[slot] = 0, 0.0
+        if self._grammar is not None:
+            self._state[slot] = self._grammar.start(ids)
+        self._rows = np.append(self._rows, slot)
+
+    def step(self) -> list[Decoded]:
+        """Feed one id to each row, draw the next for those past their prompt; the rows that finished."""
+        rows = self._rows
+        positions = self._position[rows]
+        logits = self._step(self._seen[rows, positions], rows, positions)
+        self._position[rows] = positions + 1
+        ready = positions + 1 == self._fill[rows]
+        if not ready.all():
+            rows, logits = rows[ready], logits[ready]
+        return self._draw(rows, logits) if len(rows) else []
+
+    def _draw(self, rows: Array, logits: Array) -> list[Decoded]:
+        rules, grammar = self.rules, self._grammar
+        if grammar is None:
+            masks, which = self._mask, np.zeros(len(rows), np.int64)
+        else:
+            which = grammar.which(self._state[rows])
+            masks = grammar.masks
+        made = self._made[rows]
+        tokens, logprobs = self._sampler.draw(logits, masks, which, self._seed[rows], made)
+        if int(made.max()) == self._out.shape[1]:
+            self._out = np.concatenate([self._out, np.zeros_like(self._out)], axis=1)
+        self._out[rows, made] = tokens
+        dead = tokens < 0
+        made += ~dead
+        self._made[rows] = made
+        self._logprob[rows] += logprobs
+        ended = np.where(made >= rules.max_new_tokens, LENGTH, GOING)
+        ended[tokens == rules.end] = END
+        ended[dead] = DEAD
+        if rules.stop is not None:
+            for i in np.flatnonzero(ended == GOING):
+                if rules.stop(self._out[rows[i], : int(made[i])].tolist()):
+                    ended[i] = STOP
+        going = ended == GOING
+        self._extend(rows[going], tokens[going])
+        return [self._finish(int(rows[i]), ENDINGS[ended[i]]) for i in np.flatnonzero(~going)]
+
+    def _extend(self, rows: Array, tokens: Array) -> None:
+        """Append ``tokens`` to what ``rows`` see; slide where the context is passed."""
+        fill = self._fill[rows]
+        self._seen[rows, fill] = tokens
+        self._fill[rows] = fill + 1
+        for slot in rows[fill == self.weights.context]:
+            seen = window.visible(self._seen[slot].tolist(), int(self._header[slot]), self.weights.context)
+            self._seen[slot, : len(seen)] = seen
+            self._fill[slot], self._position[slot] = len(seen), 0
+        if self._grammar is not None and len(rows):
+            self._state[rows] = self._grammar.advance(self._state[rows], tokens)
+            if self._grammar.full:
+                self._state[self._rows] = self._grammar.compact(self._state[self._rows])
+
+    def _finish(self, slot: int, ended: Ending) -> Decoded:
+        self._rows = self._rows[self._rows != slot]
+        self._free.append(slot)
+        ids = self._out[slot, : int(self._made[slot])].tolist()
+        return Decoded(int(self._index[slot]), ids, float(self._logprob[slot]), ended)

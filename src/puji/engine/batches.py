@@ -1,0 +1,158 @@
+"""Length-bucketed batches in an order that depends on the seed alone and can be re-entered at any batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Weighted = tuple[Sequence[int], Sequence[float] | None]
+"""Token ids and the loss weight of predicting each (None: 1 everywhere); the first token is never predicted."""
+
+STRIDE = 8
+"""Widths are padded to a multiple of this: few shapes, so that a compiled step is reused."""
+POOL = 64
+"""Batches that are sorted by length together. Larger: less padding; smaller: less memory and shorter pauses."""
+
+
+class Dataset(Protocol):
+    """Records as training sequences."""
+
+    def __len__(self) -> int:
+        """Number of records."""
+        ...
+
+    def sequences(self, index: int, epoch: int) -> Sequence[Weighted]:
+        """The training views of record ``index``: a deterministic function of the seed, ``epoch`` and ``index``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the next batch begins: epoch, the pool's first place in the epoch's order, batch within the pool."""
+
+    epoch: int = 0
+    start: int = 0
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences of similar length.
+
+    ``ids``: (rows, width + 1) int64, 0 is padding; ``weights``: (rows, width + 1) float32, 0 for padding and first
+    tokens. ``tokens``: predicted positions that are not padding; ``total``: sum of the weights.
+    ``after``: position of the next batch; ``epochs``: epochs done after this batch, as a fraction.
+    """
+
+    ids: Tensor
+    weights: Tensor
+    tokens: int
+    total: float
+    after: Position = Position()
+    epochs: float = 0.0
+
+    def share(self, rank: int, ranks: int) -> tuple[Tensor, Tensor]:
+        """Every ``ranks``-th row from ``rank`` on; one row of padding if there is none, so that all ranks take part."""
+        ids, weights = self.ids[rank::ranks], self.weights[rank::ranks]
+        if not len(ids):
+            ids, weights = torch.zeros_like(self.ids[:1]), torch.zeros_like(self.weights[:1])
+        return ids, weights
+
+
+def rows_of(width: int, tokens: int) -> int:
+    """Rows of a batch of padded ``width`` that hold about ``tokens`` tokens without padding: one shape per width."""
+    return max(1, round(tokens / (width - (STRIDE - 1) / 2)))
+
+
+def collate(sequences: Sequence[Weighted], after: Position = Position(), epochs: float = 0.0) -> Batch:
+    """Pad ``sequences`` to one width, a multiple of `STRIDE` plus the token that the last place predicts."""
+    width = -(-max(len(ids) - 1 for ids, _ in sequences) // STRIDE) * STRIDE
+    ids = np.zeros((len(sequences), width + 1), dtype=np.int64)
+    weights = np.zeros((len(sequences), width + 1), dtype=np.float32)
+    for row, (tokens, weight) in enumerate(sequences):
+        ids[row, : len(tokens)] = tokens
+        weights[row, 1 : len(tokens)] = 1.0 if weight is None else weight[1:]
+    tokens_count = sum(len(tokens) - 1 for tokens, _ in sequences)
+    total = float(weights.sum(dtype=np.float64))
+    return Batch(torch.from_numpy(ids), torch.from_numpy(weights), tokens_count, total, after, epochs)
+
+
+def cut(sequences: Sequence[Weighted], tokens: int) -> list[list[Weighted]]:
+    """Sort by length (longest first) and cut into batches of about ``tokens`` tokens."""
+    ordered = sorted(sequences, key=lambda sequence: len(sequence[0]), reverse=True)
+    batches = []
+    at = 0
+    while at < len(ordered):
+        width = -(-(len(ordered[at][0]) - 1) // STRIDE) * STRIDE
+        rows = rows_of(width, tokens)
+        batches.append(list(ordered[at : at + rows]))
+        at += rows
+    return batches
+
+
+class Batches:
+    """Endless batches of ``dataset``: each epoch shows every record once, in an order of its own.
+
+    Records are taken in shuffled order until `POOL` batches' worth of tokens are together; these sequences are sorted
+    by length, cut into batches of about ``tokens`` tokens without padding, and the batches shuffled.
+
+    Raises ValueError from `after` for a sequence that is longer than ``context``, does not match its weights, or has no
+    token to predict, and for an epoch without any sequence.
+    """
+
+    def __init__(self, dataset: Dataset, tokens: int, seed: int, context: int | None = None) -> None:
+        self.dataset = dataset
+        self.tokens = tokens
+        self.seed = seed
+        self.context = context
+
+    def after(self, position: Position) -> Iterator[Batch]:
+        """The batches from ``position`` on."""
+        while True:
+            order = np.random.default_rng([self.seed, position.epoch]).permutation(len(self.dataset))
+            found = position.start > 0
+            while position.start < len(order):
+                pool, stop = self._pool(order, position)
+                batches = cut(pool, self.tokens)
+                np.random.default_rng([self.seed, position.epoch, position.start]).shuffle(batches)  # type: ignore[arg-type]
+                for number in range(position.batch, len(batches)):
+                    found = True
+                    last = number + 1 == len(batches)
+                    after = Position(position.epoch, position.start, number + 1)
+                    if last:
+                        end = stop == len(order)
+                        after = Position(position.epoch + 1) if end else Position(position.epoch, stop)
+                    done = position.start + (number + 1) / len(batches) * (stop - position.start)
+                    yield collate(batches[number], after, position.epoch + done / len(order))
+                position = Position(position.epoch, stop)
+            if not found:
+                raise ValueError("the training records gave no sequence in a whole epoch")
+            position = Position(position.epoch + 1)
+
+    def _pool(self, order: np.ndarray, position: Position) -> tuple[list[Weighted], int]:
+        """Sequences of the records from ``position.start`` on, and where the next pool starts."""
+        pool: list[Weighted] = []
+        size = 0
+        stop = position.start
+        while stop < len(order) and size < POOL * self.tokens:
+            record = int(order[stop])
+            for sequence in self.dataset.sequences(record, position.epoch):
+                self._check(sequence, record)
+                pool.append(sequence)
+                size += len(sequence[0]) - 1
+            stop += 1
+        return pool, stop
+
+    def _check(self, sequence: Weighted, record: int) -> None:
+        ids, weights = sequence
+        if len(ids) < 2:
+            raise ValueError(f"record {record}: a training sequence needs at least 2 tokens")
+        if weights is not None and len(weights) != len(ids):
+            raise ValueError(f"record {record}: {len(ids)} tokens but {len(weights)} weights")
+        if self.context is not None and len(ids) - 1 > self.context:
+            raise ValueError(f"record {record}: {len(ids)} tokens are longer than the context of {self.context}")

@@ -1,0 +1,175 @@
+"""A grammar on token strings, turned into an automaton on ids that is filled in as rows pass through it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from puji.engine.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from puji.modality import Grammar
+
+Array = np.ndarray[Any, Any]
+
+ENTRIES = 2**24
+"""Transitions kept at once (4 bytes each); with more states than fit, the table starts anew."""
+
+
+class _Place(NamedTuple):
+    """Where a row stands: a state of the grammar, and how far into spelling its next token.
+
+    ``spelled`` is None between tokens. ``joined`` says that a byte stood before, so that a separator must come before
+    the next spelled token.
+    """
+
+    state: Hashable
+    spelled: bytes | None
+    joined: bool
+
+
+class GrammarTable:
+    """Masks and transitions of ``grammar`` for ids of ``vocabulary``. States are small integers.
+
+    The grammar is asked once for each state and transition that is met; rows in the same state then share the answer. A
+    token that it allows and the vocabulary lacks is spelled byte by byte, which the grammar does not see.
+
+    Parameters
+    ----------
+    grammar : Grammar
+        What may follow what, on token strings.
+    vocabulary : Vocabulary
+        Ids of the token strings.
+    forbid : collection of int
+        Ids that are never allowed.
+    limit : int or None
+        States kept before the table starts anew; by default as many as keep it under 64 MB.
+    """
+
+    def __init__(
+        self, grammar: Grammar, vocabulary: Vocabulary, *, forbid: Collection[int] = (), limit: int | None = None
+    ) -> None:
+        self.grammar = grammar
+        self.vocabulary = vocabulary
+        self.forbid = frozenset(forbid)
+        self.limit = limit or max(256, ENTRIES // len(vocabulary))
+        self._clear()
+
+    def _clear(self) -> None:
+        size = len(self.vocabulary)
+        self._places: list[_Place] = []
+        self._states: dict[_Place, int] = {}
+        self._which: Array = np.full(64, -1, np.int64)
+        self._next: Array = np.full((64, size), -1, np.int32)
+        self._mask_of: dict[frozenset[int], int] = {}
+        self.masks: Array = np.zeros((64, size), np.bool_)
+
+    def fresh(self, forbid: Collection[int] = ()) -> GrammarTable:
+        """An empty table of the same grammar, for another thread, that also forbids ``forbid``."""
+        return GrammarTable(self.grammar, self.vocabulary, forbid=self.forbid.union(forbid), limit=self.limit)
+
+    def __len__(self) -> int:
+        """Number of states met."""
+        return len(self._places)
+
+    @property
+    def full(self) -> bool:
+        """Whether `compact` is due."""
+        return len(self._places) > self.limit
+
+    def compact(self, states: Array) -> Array:
+        """Forget all but ``states``; their new numbers."""
+        places = [self._places[state] for state in states]
+        self._clear()
+        return np.array([self._number(place) for place in places], np.int64)
+
+    def start(self, prompt: Sequence[int]) -> int:
+        """The state in which generation begins after the ids ``prompt``."""
+        state = self.grammar.start(self.vocabulary.decode(prompt))
+        return self._number(_Place(state, None, bool(prompt) and prompt[-1] >= self.vocabulary.first_byte))
+
+    def mask(self, states: Array) -> Array:
+        """Which ids may come next: (n,) int -> (n, vocabulary) bool. All False is a dead end."""
+        which = self.which(states)
+        result: Array = self.masks[which]
+        return result
+
+    def which(self, states: Array) -> Array:
+        """The rows of `masks` that hold for ``states``, (n,) int64."""
+        result = self._which[states]
+        for i in np.flatnonzero(result < 0):
+            state = int(states[i])
+            if self._which[state] < 0:
+                self._which[state] = self._mask(frozenset(self._allowed(self._places[state])) - self.forbid)
+            result[i] = self._which[state]
+        return result
+
+    def advance(self, states: Array, ids: Array) -> Array:
+        """The states after ``ids``, (n,) int64. Raises ValueError if an id is not allowed in its state."""
+        result = self._next[states, ids].astype(np.int64)
+        for i in np.flatnonzero(result < 0):
+            state, index = int(states[i]), int(ids[i])
+            if not self.masks[self.which(np.array([state]))[0], index]:
+                raise ValueError(f"id {index} is not allowed by the grammar here")
+            result[i] = self._number(self._after(self._places[state], index))
+            self._next[state, index] = result[i]
+        return result
+
+    def _number(self, place: _Place) -> int:
+        state = self._states.get(place)
+        if state is None:
+            state = self._states[place] = len(self._places)
+            self._places.append(place)
+            if state == len(self._which):
+                self._which = np.concatenate([self._which, np.full_like(self._which, -1)])
+                self._next = np.concatenate([self._next, np.full_like(self._next, -1)])
+        return state
+
+    def _mask(self, ids: frozenset[int]) -> int:
+        index = self._mask_of.get(ids)
+        if index is None:
+            index = self._mask_of[ids] = len(self._mask_of)
+            if index == len(self.masks):
+                self.masks = np.concatenate([self.masks, np.zeros_like(self.masks)])
+            self.masks[index, list(ids)] = True
+        return index
+
+    def _options(self, state: Hashable) -> tuple[set[int], dict[bytes, str]]:
+        """Ids of the tokens that the grammar allows, and the spelling of those that have none."""
+        ids, spelled = set(), {}
+        for token in self.grammar.allowed(state):
+            index = self.vocabulary.ids.get(token)
+            if index is not None and self.vocabulary.pad < index < self.vocabulary.spell:
+                ids.add(index)
+            elif token:
+                spelled[token.encode()] = token
+        return ids, spelled
+
+    def _allowed(self, place: _Place) -> set[int]:
+        ids, spelled = self._options(place.state)
+        first_byte = self.vocabulary.first_byte
+        if place.spelled is None:
+            if spelled and place.joined:
+                ids.add(self.vocabulary.spell)
+            elif spelled:
+                ids.update(first_byte + word[0] for word in spelled)
+            return ids
+        done = len(place.spelled)
+        ids = {first_byte + word[done] for word in spelled if len(word) > done and word.startswith(place.spelled)}
+        if place.spelled in spelled:
+            # A spelled token has no end of its own: what may follow it ends it.
+            after = self.grammar.advance(place.state, spelled[place.spelled])
+            ids |= self._allowed(_Place(after, None, True))
+        return ids
+
+    def _after(self, place: _Place, index: int) -> _Place:
+        state, first_byte = place.state, self.vocabulary.first_byte
+        if index >= first_byte:
+            return _Place(state, (place.spelled or b"") + bytes([index - first_byte]), False)
+        if place.spelled:
+            state = self.grammar.advance(state, place.spelled.decode())
+        if index == self.vocabulary.spell:
+            return _Place(state, b"", False)
+        return _Place(self.grammar.advance(state, self.vocabulary.words[index]), None, False)

@@ -1,0 +1,282 @@
+"""The parts of a decoding step that are not matrix products, compiled by numba: no compiler is needed, no GIL is held.
+
+Each function works row by row, and a row's result depends on that row alone: same bits whatever its place or neighbours.
+All arithmetic is float32. bfloat16 arrays come in as their bits (uint16), because NumPy has no bfloat16.
+`puji.engine.reference` has the same functions in plain torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""Step of splitmix64's counter: 2**64 over the golden ratio."""
+BLOCK = 64
+"""Tokens of the vocabulary whose probabilities are summed at once when the cumulative distribution is inverted."""
+
+
+def compiled(function: Function) -> Function:
+    """``function`` compiled on first use and kept on disk; not kept where no folder can be written.
+
+    "contract" only lets a*b+c round once, "reassoc" lets a sum be split over the lanes of a vector register: both the
+    same way for every row.
+    """
+    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:
+        return njit(**options)(function)
+
+
+def _bitcast(source: Any, target: Any) -> Any:
+    """A function of compiled code that reads the 32 bits of a ``source`` as a ``target``."""
+
+    def typed(typing_context: Any, value: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], context.get_value_type(target))
+
+        return target(source), build
+
+    return intrinsic(typed)
+
+
+_as_float = _bitcast(types.int32, types.float32)
+_as_bits = _bitcast(types.float32, types.int32)
+
+
+def _load(array: Any, index: Any) -> Any:
+    """``array[index]`` (1-d) as float32."""
+    raise NotImplementedError
+
+
+def _store(array: Any, index: Any, value: Any) -> None:
+    """``array[index] = value``, rounded to the array's precision (to nearest, ties to even)."""
+    raise NotImplementedError
+
+
+@overload(_load, inline="always", strict=False)
+def _load_overload(array: Any, index: Any) -> Any:
+    if array.dtype == types.uint16:
+        return lambda array, index: _as_float(np.int32(np.uint32(array[index]) << np.uint32(16)))
+    return lambda array, index: array[index]
+
+
+@overload(_store, inline="always", strict=False)
+def _store_overload(array: Any, index: Any, value: Any) -> Any:
+    if array.dtype == types.uint16:
+
+        def store(array: Any, index: Any, value: Any) -> None:
+            bits = np.uint32(_as_bits(np.float32(value)))
+            odd = (bits >> np.uint32(16)) & np.uint32(1)
+            array[index] = np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+        return store
+
+    def plain(array: Any, index: Any, value: Any) -> None:
+        array[index] = value
+
+    return plain
+
+
+@njit(fastmath={"contract"}, inline="always")
+def _exp(x: Any) -> Any:
+    """e**x to 1e-7 relative for float32 x (clamped to +-87); Cephes' polynomial, which vectorises where a call would not."""
+    x = min(max(x, np.float32(-87.0)), np.float32(87.0))
+    n = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
+    x = x - n * np.float32(0.693359375)
+    x = x + n * np.float32(2.12194440e-4)
+    y = np.float32(1.9875691500e-4)
+    y = y * x + np.float32(1.3981999507e-3)
+    y = y * x + np.float32(8.3334519073e-3)
+    y = y * x + np.float32(4.1665795894e-2)
+    y = y * x + np.float32(1.6666665459e-1)
+    y = y * x + np.float32(5.0000001201e-1)
+    y = y * x * x + x + np.float32(1.0)
+    return y * _as_float(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
+
+
+@compiled
+def add_norm(x: Any, delta: Any, weight: Any, eps: float, out: Any, rows: int) -> None:
+    """``x += delta``, then ``out = x / sqrt(mean(x^2) + eps) * weight`` (RMSNorm) on the first ``rows`` rows.
+
+    x (rows, width) float32; delta and out (rows, width) float32 or bfloat16; weight (width,) float32.
+    """
+    width = x.shape[1]
+    for i in range(rows):
+        row, change, normed = x[i], delta[i], out[i]
+        total = np.float32(0.0)
+        for j in range(width):
+            value = row[j] + _load(change, j)
+            row[j] = value
+            total += value * value
+        scale = np.float32(1.0) / np.sqrt(total / np.float32(width) + np.float32(eps))
+        for j in range(width):
+            _store(normed, j, row[j] * scale * weight[j])
+
+
+@compiled
+def attend(
+    qkv: Any, cos: Any, sin: Any, keys: Any, values: Any, slots: Any, positions: Any, heads: int, out: Any, scratch: Any
+) -> None:
+    """Rotary embedding, write into the cache, then softmax(q K^T / sqrt(d)) V over the row's own past and itself.
+
+    qkv (rows, (heads + 2 kv) * d); cos, sin (context, d / 2) float32; keys, values (slots, kv, context, d);
+    slots, positions (n,) int64: row i reads and writes slot ``slots[i]`` at ``positions[i]``. Rows of the same slot must
+    come in the order of their positions. out (rows, heads * d). scratch (context + 2 d,) float32, at least.
+    """
+    groups, context, d = keys.shape[1], keys.shape[2], keys.shape[3]
+    half = d // 2
+    scale = np.float32(1.0 / np.sqrt(d))
+    scores, query, mixed = scratch[:context], scratch[context : context + d], scratch[context + d : context + 2 * d]
+    for i in range(slots.shape[0]):
+        p = positions[i]
+        row, result, c, s = qkv[i], out[i], cos[p], sin[p]
+        for group in range(groups):
+            key, value = keys[slots[i], group], values[slots[i], group]
+            k, v = row[(heads + group) * d :], row[(heads + groups + group) * d :]
+            now_k, now_v = key[p], value[p]
+            for j in range(half):
+                a, b = _load(k, j), _load(k, j + half)
+                _store(now_k, j, a * c[j] - b * s[j])
+                _store(now_k, j + half, b * c[j] + a * s[j])
+            for j in range(d):
+                now_v[j] = v[j]
+            for head in range(group * (heads // groups), (group + 1) * (heads // groups)):
+                q = row[head * d :]
+                for j in range(half):
+                    a, b = _load(q, j), _load(q, j + half)
+                    query[j] = (a * c[j] - b * s[j]) * scale
+                    query[j + half] = (b * c[j] + a * s[j]) * scale
+                highest = np.float32(-np.inf)
+                for t in range(p + 1):
+                    past = key[t]
+                    dot = np.float32(0.0)
+                    for j in range(d):
+                        dot += query[j] * _load(past, j)
+                    scores[t] = dot
+                    highest = max(highest, dot)
+                total = np.float32(0.0)
+                for t in range(p + 1):
+                    weight = _exp(scores[t] - highest)
+                    scores[t] = weight
+                    total += weight
+                for j in range(d):
+                    mixed[j] = np.float32(0.0)
+                for t in range(p + 1):
+                    weight = scores[t]
+                    past = value[t]
+                    for j in range(d):
+                        mixed[j] += weight * _load(past, j)
+                total = np.float32(1.0) / total
+                to = result[head * d :]
+                for j in range(d):
+                    _store(to, j, mixed[j] * total)
+
+
+@compiled
+def swiglu(gate_up: Any, out: Any, rows: int) -> None:
+    """``out = silu(gate) * up`` on the first ``rows`` rows; gate_up (rows, 2 inner) holds both, out (rows, inner)."""
+    inner = out.shape[1]
+    for i in range(rows):
+        gate, up, result = gate_up[i, :inner], gate_up[i, inner:], out[i]
+        for j in range(inner):
+            g = _load(gate, j)
+            _store(result, j, g / (np.float32(1.0) + _exp(-g)) * _load(up, j))
+
+
+@njit(inline="always")
+def _mix(x: Any) -> Any:
+    """The finaliser of splitmix64 (Steele, Lea, Flood 2014): uint64 -> uint64."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@compiled
+def uniforms(seeds: Any, steps: Any, out: Any) -> None:
+    """The uniform number in [0, 1) of each (seed, step): uint64 (n,), uint64 (n,) -> float64 (n,)."""
+    for i in range(seeds.shape[0]):
+        bits = _mix(_mix(seeds[i] + GOLDEN) + (steps[i] + np.uint64(1)) * GOLDEN)
+        out[i] = np.float64(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@compiled
+def choose(
+    logits: Any,
+    masks: Any,
+    which: Any,
+    floors: Any,
+    temperature: float,
+    draws: Any,
+    scratch: Any,
+    tokens: Any,
+    logprobs: Any,
+) -> None:
+    """Draw a token for each row by inverting the cumulative distribution of its softmax at ``draws``.
+
+    logits (n, vocabulary) float32; masks (k, vocabulary) bool, row i is under ``masks[which[i]]``; floors (n,) float32:
+    logits below are out; temperature 0 takes the most likely; draws (n,) float64 in [0, 1); scratch (2 vocabulary,)
+    float32. Fills tokens (n,) int64, -1 where nothing is allowed, and logprobs (n,) float64: the natural logarithm under
+    softmax(logits), before mask, floor and temperature.
+    """
+    size = logits.shape[1]
+    kept, weights = scratch[:size], scratch[size:]
+    for i in range(logits.shape[0]):
+        row, mask, floor = logits[i], masks[which[i]], floors[i]
+        top: Any = np.float32(-np.inf)
+        best: Any = np.float32(-np.inf)
+        for v in range(size):
+            value = row[v]
+            kept[v] = value if mask[v] and value >= floor else np.float32(-np.inf)
+            top = max(top, value)
+            best = max(best, kept[v])
+        token = -1
+        if best > -np.inf:
+            if temperature == 0.0:
+                token = 0
+                while kept[token] < best:
+                    token += 1
+            else:
+                inverse = np.float32(1.0 / temperature)
+                for v in range(size):
+                    weight = _exp((kept[v] - best) * inverse)
+                    weights[v] = weight if kept[v] > -np.inf else np.float32(0.0)
+                whole: Any = 0.0
+                for start in range(0, size, BLOCK):
+                    part: Any = np.float32(0.0)
+                    for v in range(start, min(start + BLOCK, size)):
+                        part += weights[v]
+                    whole += part
+                target = draws[i] * whole
+                below: Any = 0.0
+                for start in range(0, size, BLOCK):
+                    part = np.float32(0.0)
+                    for v in range(start, min(start + BLOCK, size)):
+                        part += weights[v]
+                    # Also remembered where rounding lets the draw pass the end of the last block.
+                    if part > 0.0:
+                        reached = below
+                        for v in range(start, min(start + BLOCK, size)):
+                            if weights[v] > 0.0:
+                                token = v
+                                reached += weights[v]
+                                if reached > target:
+                                    break
+                        below += part
+                        if below > target:
+                            break
+        tokens[i] = token
+        if token >= 0:
+            total = np.float32(0.0)
+            for v in range(size):
+                total += _exp(row[v] - top)
+            logprobs[i] = np.float64(row[token] - top) - np.log(np.float64(total))
+        else:
+            logprobs[i] = 0.0

@@ -1,0 +1,75 @@
+"""The whole state of a training run in one safetensors file, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+KEPT = 2
+"""Saved states that stay in the folder: if the newest cannot be read, the one before it is used."""
+
+
+def states(folder: Path) -> list[Path]:
+    """The saved states in ``folder``, newest first."""
+    return sorted(folder.glob("state-*.safetensors"), reverse=True)
+
+
+def write(folder: Path, step: int, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> Path:
+    """Save ``tensors`` and JSON ``scalars`` of ``step``; the file appears under its name when it is on the disk.
+
+    Raises OSError if it cannot be written (full disk); nothing is left behind then, and older states stay.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"state-{step:010d}.safetensors"
+    temporary = folder / f"{target.name}.{os.getpid()}.partial"
+    whole = {name: value.detach().contiguous() for name, value in tensors.items()}
+    content = save(whole, {"puji": json.dumps(scalars)})
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(folder)
+    for old in states(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    for partial in folder.glob("state-*.partial"):
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors and scalars of the newest state in ``folder`` that is whole; None if there is none."""
+    for path in states(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                scalars = json.loads((file.metadata() or {})["puji"])
+                return {name: file.get_tensor(name).clone() for name in file.keys()}, scalars  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, ValueError):
+            continue
+    return None
+
+
+def discard(folder: Path) -> None:
+    """Remove the saved states in ``folder``."""
+    for path in [*states(folder), *folder.glob("state-*.partial")]:
+        path.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut, where the system can (not on Windows)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

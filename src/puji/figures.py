@@ -1,0 +1,111 @@
+"""The look of Puji's figures, in English and Chinese, without a font from the system.
+
+The font in ``fonts/`` is a subset of Noto Sans CJK SC under the SIL Open Font License (see ``fonts/OFL.txt``).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FONT = Path(__file__).parent / "fonts" / "PujiSansSC-Regular.otf"
+FAMILY = "Puji Sans SC"
+
+INK, GREY, RULE, ACCENT = "#17323a", "#5d7378", "#d9e2e1", "#0b7a75"
+CYCLE = (ACCENT, "#d1495b", "#e09f3e", "#30638e", "#7b5ea7", "#6a994e")
+
+
+@cache
+def style() -> dict[str, Any]:
+    """Matplotlib settings (rcParams) of every figure; the Chinese font is registered on the first call."""
+    from cycler import cycler
+    from matplotlib import font_manager
+
+    font_manager.fontManager.addfont(str(FONT))
+    return {
+        # Glyphs that the subset lacks (rare hanzi excepted) come from the font that matplotlib carries.
+        "font.family": [FAMILY, "DejaVu Sans"],
+        "font.size": 10.5,
+        "axes.unicode_minus": True,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "puji",
+        "figure.facecolor": "none",
+        "savefig.facecolor": "none",
+        "axes.facecolor": "none",
+        "axes.edgecolor": GREY,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "axes.titlesize": 11.5,
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": cycler(color=CYCLE),
+        "text.color": INK,
+        "xtick.color": GREY,
+        "ytick.color": GREY,
+        "xtick.labelsize": 9.5,
+        "ytick.labelsize": 9.5,
+        "grid.color": RULE,
+        "grid.linewidth": 0.8,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "lines.linewidth": 1.8,
+        "lines.solid_capstyle": "round",
+    }
+
+
+@contextmanager
+def canvas(width: float = 6.4, height: float = 3.6) -> Iterator[Figure]:
+    """A figure of ``width`` x ``height`` inches in Puji's style; draw and export it inside the ``with``."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    settings: Any = style()
+    with matplotlib.rc_context(settings):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def svg(figure: Figure) -> str:
+    """``figure`` as one ``<svg>`` element, the same bytes each time; text is drawn as outlines."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def png(figure: Figure, dpi: int = 150) -> bytes:
+    """``figure`` as a PNG picture on white."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def font_face(texts: Iterable[str]) -> str:
+    """A CSS ``@font-face`` rule with the part of the font that writes ``texts``, for a page without network."""
+    from fontTools import subset
+    from fontTools.ttLib import TTFont
+
+    font = TTFont(FONT, recalcTimestamp=False)
+    options = subset.Options()
+    options.flavor = "woff"
+    options.notdef_outline = True
+    options.name_IDs = [0, 1, 2, 13, 14]
+    cutter = subset.Subsetter(options)
+    cutter.populate(text="".join(sorted(set("".join(texts)))))
+    cutter.subset(font)
+    font.flavor = "woff"
+    buffer = io.BytesIO()
+    font.save(buffer)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return (
+        f'@font-face{{font-family:"{FAMILY}";src:url(data:font/woff;base64,{data}) format("woff");font-display:swap}}'
+    )

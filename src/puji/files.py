@@ -1,0 +1,101 @@
+"""Writing files whole or not at all: a reader never sees half a file, and a failure leaves what was there before."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from puji.errors import Invalid
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def refusal(error: OSError, path: Path) -> Invalid:
+    """``error``, which stood in the way of writing ``path``, told for people."""
+    source = str(path)
+    if error.errno in FULL:
+        return Invalid("files.full", source=source)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return Invalid("files.no_folder", source=source, folder=str(path.parent))
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return Invalid("files.unwritable", source=source)
+    if error.errno == errno.EISDIR:
+        return Invalid("files.is_folder", source=source)
+    if error.errno == errno.ENAMETOOLONG:
+        return Invalid("files.long_name", source=source)
+    return Invalid("files.failed", source=source, why=error.strerror or str(error))
+
+
+def _create(target: Path) -> Path:
+    """An empty temporary file beside ``target`` whose name has the same ending, with the rights a new file has."""
+    temporary = target.parent / f".{os.getpid():x}-{os.urandom(4).hex()}.{target.name}"
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    if target.exists():
+        shutil.copymode(target, temporary)
+    return temporary
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on leaving without an error it becomes ``path`` at once, else it is removed.
+
+    A device or pipe (``/dev/stdout``) is written directly. Raises Invalid if the folder is missing or may not be written,
+    or the disk is full.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise Invalid("files.is_folder", source=str(path))
+    temporary: Path | None = None
+    try:
+        if target.exists() and not target.is_file():
+            yield target
+            return
+        temporary = _create(target)
+        yield temporary
+        _flush(temporary)
+        temporary.replace(target)
+    except OSError as error:
+        raise refusal(error, Path(path)) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], object]) -> None:
+    """Write ``content`` to ``path``, whole or not at all.
+
+    ``content``: bytes, text (UTF-8) or a function that writes to the path it is given. Raises Invalid as `whole` does.
+    """
+    with whole(path) as temporary:
+        if isinstance(content, bytes):
+            temporary.write_bytes(content)
+        elif isinstance(content, str):
+            temporary.write_bytes(content.encode("utf-8"))
+        else:
+            content(temporary)
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise Invalid now if ``path`` could not be written later, so that nobody waits an hour to hear it."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise Invalid("files.is_folder", source=str(path))
+    if target.exists() and not target.is_file():
+        return
+    try:
+        _create(target).unlink()
+    except OSError as error:
+        raise refusal(error, Path(path)) from error

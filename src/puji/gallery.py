@@ -1,0 +1,212 @@
+"""One self-contained page that shows what models generate: pictures, numbers and origin, in English and Chinese.
+
+A modality says what it shows with ``demo(model, seed) -> list[Section]``; without it, a few records are drawn. The page
+needs no network and no script: style, pictures and the part of the Chinese font that it uses are inside it, and the
+languages are switched by CSS.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from puji.language import LANGUAGES, catalogue, translate
+
+Picture = str | bytes
+"""An SVG element as text, or a PNG file as bytes."""
+
+MOST_ROWS = 60
+
+
+@dataclass(frozen=True)
+class Text:
+    """A message that is written in each language: its key in the catalogues and the values of its fields.
+
+    A field whose value is a `Text` is itself translated.
+    """
+
+    key: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def text(self, language: str) -> str:
+        """The message in ``language``."""
+        values = {
+            name: value.text(language) if isinstance(value, Text) else value for name, value in self.details.items()
+        }
+        return translate(self.key, language, **values)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture, or one for each language, with a caption and short facts about it.
+
+    ``wide``: as wide as the page, else a card in a grid. ``alarm`` marks facts (by key) that a reader should notice.
+    """
+
+    picture: Picture | Mapping[str, Picture]
+    caption: Text | str = ""
+    facts: Sequence[tuple[Text, str]] = ()
+    note: Text | None = None
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """One thing that is shown: a title, what one sees, pictures, and a table whose columns may have names to translate."""
+
+    title: Text
+    note: Text | None = None
+    figures: Sequence[Figure] = ()
+    table: Sequence[Mapping[str, Any]] = ()
+    columns: Mapping[str, Text] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """All sections of one modality, and the card of the model that made them."""
+
+    name: str
+    card: Mapping[str, Any]
+    sections: Sequence[Section]
+
+
+def demonstrate(model: Any, seed: int = 0) -> list[Section]:
+    """What ``model``'s modality shows of it; by default a dozen records."""
+    own = getattr(model.modality, "demo", None)
+    return list(own(model, seed)) if own else [samples(model, seed)]
+
+
+def samples(model: Any, seed: int = 0, n: int = 12) -> Section:
+    """``n`` records drawn without conditions, with their pictures if there are any."""
+    batch = model.generate(n, seed=seed)
+    figures = []
+    for record in batch.records:
+        rendered = model.modality.render(record)
+        picture = rendered.get("image/svg+xml") or rendered.get("image/png")
+        if picture is not None:
+            figures.append(Figure(picture, str(rendered.get("text/plain", ""))))
+    details = {"count": len(batch), "refused": len(batch.rejected), "attempts": batch.attempts}
+    return Section(Text("gallery.samples"), Text("gallery.samples.note", details), figures, batch.rows())
+
+
+def page(chapters: Sequence[Chapter], language: str, *, seed: int = 0, date: str | None = None) -> str:
+    """The whole HTML page, opening in ``language``."""
+    from puji import figures
+
+    body = "\n".join(_chapter(chapter) for chapter in chapters)
+    made = {"date": date or time.strftime("%Y-%m-%d"), "version": version("puji"), "seed": seed}
+    parts = {
+        "language": language,
+        "title": escape(translate("gallery.title", language)),
+        "heading": _both("gallery.title"),
+        "lead": _both("gallery.lead"),
+        "research": _both("puji.research_use"),
+        "synthetic": _both("gallery.synthetic"),
+        "made": _both("gallery.made", made),
+        "label": escape(translate("gallery.language", language)),
+        "body": body,
+    }
+    for name in LANGUAGES:
+        parts[f"checked_{name}"] = "checked" if name == language else ""
+    template = Template((Path(__file__).parent / "gallery_template.html").read_text("utf-8"))
+    written = [template.template, *parts.values()]
+    return template.substitute(parts, font=figures.font_face(written))
+
+
+def _both(key: str, details: Mapping[str, Any] | None = None) -> str:
+    return both(Text(key, details or {}))
+
+
+def both(text: Text | str) -> str:
+    """``text`` as HTML in all languages, of which CSS shows one."""
+    if isinstance(text, str):
+        return escape(text)
+    return "".join(f'<span class="{name}" lang="{name}">{escape(text.text(name))}</span>' for name in LANGUAGES)
+
+
+def _chapter(chapter: Chapter) -> str:
+    heading = _both(f"{chapter.name}.name") if f"{chapter.name}.name" in catalogue("en") else escape(chapter.name)
+    summary = _both(f"{chapter.name}.summary") if f"{chapter.name}.summary" in catalogue("en") else ""
+    sections = "\n".join(map(_section, chapter.sections))
+    return (
+        f'<section class="chapter" id="{escape(chapter.name)}"><h2>{heading}</h2><p class="summary">{summary}</p>'
+        f"{sections}{_origin(chapter.card)}</section>"
+    )
+
+
+def _section(section: Section) -> str:
+    parts = [f"<article><h3>{both(section.title)}</h3>"]
+    if section.note is not None:
+        parts.append(f'<p class="note">{both(section.note)}</p>')
+    wide = [figure for figure in section.figures if figure.wide]
+    cards = [figure for figure in section.figures if not figure.wide]
+    parts += [_figure(figure) for figure in wide]
+    if cards:
+        parts.append(f'<div class="grid">{"".join(map(_figure, cards))}</div>')
+    if section.table:
+        parts.append(_table(section))
+    return "".join([*parts, "</article>"])
+
+
+def _figure(figure: Figure) -> str:
+    caption = both(figure.caption)
+    if isinstance(figure.picture, Mapping):
+        images = "".join(
+            f'<span class="{name}">{_image(picture, figure.caption, name)}</span>'
+            for name, picture in figure.picture.items()
+        )
+    else:
+        images = _image(figure.picture, figure.caption, "en")
+    facts = "".join(f"<span><b>{both(name)}</b> {escape(value)}</span>" for name, value in figure.facts)
+    note = f'<span class="alarm">{both(figure.note)}</span>' if figure.note is not None else ""
+    lines = (f"<code>{caption}</code>" if isinstance(figure.caption, str) else caption) if caption else ""
+    return (
+        f'<figure class="{"wide" if figure.wide else "card"}">{images}<figcaption>{lines}'
+        f'<span class="facts">{facts}{note}</span></figcaption></figure>'
+    )
+
+
+def _image(picture: Picture, caption: Text | str, language: str) -> str:
+    """As an ``img``, so that names inside one SVG cannot collide with those of another."""
+    kind, data = ("svg+xml", picture.encode("utf-8")) if isinstance(picture, str) else ("png", picture)
+    words = caption if isinstance(caption, str) else caption.text(language)
+    return f'<img alt="{escape(words)}" src="data:image/{kind};base64,{base64.b64encode(data).decode("ascii")}">'
+
+
+def _cell(value: Any) -> str:
+    from puji.commands.output import plain
+
+    value = plain(value)
+    if value is None:
+        return "<td>–</td>"
+    if isinstance(value, bool):
+        return f"<td>{'✓' if value else '–'}</td>"
+    if isinstance(value, int | float):
+        text = f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.1f}"
+        return f'<td class="number">{text.replace("-", "−")}</td>'
+    return f"<td>{both(value) if isinstance(value, Text) else escape(str(value))}</td>"
+
+
+def _table(section: Section) -> str:
+    rows = section.table[:MOST_ROWS]
+    names = list(rows[0])
+    head = "".join(f"<th>{both(section.columns.get(name, name))}</th>" for name in names)
+    body = "".join("<tr>" + "".join(_cell(row.get(name)) for name in names) + "</tr>" for row in rows)
+    left = len(section.table) - len(rows)
+    more = f'<p class="more">{_both("gallery.more_rows", {"count": left})}</p>' if left else ""
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
+
+
+def _origin(card: Mapping[str, Any]) -> str:
+    from puji.commands.learn import flat
+
+    pairs = [(name, value) for name, value in flat(dict(card)) if value not in (None, "", [])]
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in pairs)
+    return f"<details><summary>{_both('gallery.origin')}</summary><dl>{items}</dl></details>" if items else ""

@@ -1,0 +1,274 @@
+"""Drug molecules as sequences of SMILES tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel
+from rdkit import Chem
+from rdkit.Chem import rdBase, rdMolDescriptors
+
+from puji.modalities.molecules import fragments, views
+from puji.modalities.molecules.bins import Bins
+from puji.modalities.molecules.conditions import Ask, Conditions, Range
+from puji.modalities.molecules.grammar import SmilesGrammar
+from puji.modalities.molecules.molecule import Molecule, canonical, parse, scaffold, standardise
+from puji.modalities.molecules.properties import PROPERTIES, alerts
+from puji.modalities.molecules.tokens import (
+    BAND_TOKENS,
+    BANDS,
+    KEEP,
+    LIKE,
+    MOL,
+    SPLITTER,
+    bin_tokens,
+    body,
+    text,
+    tokenize,
+    vocabulary_tokens,
+)
+from puji.modality import Candidate, Candidates, Estimate, Grammar, Invalid, Modality, Raw, View
+
+LEARNED_FROM = 10_000
+"""Training molecules whose properties set the bins."""
+
+
+class Molecules(Modality[Molecule]):
+    """Small molecules: new ones, around a scaffold, between two fragments, like a drug, with the properties asked for."""
+
+    name: ClassVar[str] = "molecules"
+    start: ClassVar[str] = MOL
+    splitter: ClassVar[str] = SPLITTER
+    context: ClassVar[int] = 512
+    Conditions: ClassVar[type[BaseModel]] = Conditions
+    Ask: ClassVar[type[BaseModel]] = Ask
+    formats: ClassVar[tuple[str, ...]] = ("sdf", "smi")
+    shares: ClassVar[Mapping[str, float]] = views.SHARES
+    """How often training shows each direction; see `views`."""
+
+    def __init__(self, column: str | None = None) -> None:
+        """``column``: the column of tables that holds the SMILES; None: found by its name or by what parses."""
+        self.column = column
+        self.bins: dict[str, Bins] = {}
+        self.analogues = views.Analogues()
+
+    # -- step 1: preprocess ------------------------------------------------------------------------------------------
+
+    def read(self, source: Path) -> Iterator[Raw | Invalid]:
+        """Molecules of .smi, .txt, .csv, .tsv, .parquet and .sdf files, each also as .gz, or of a folder of them."""
+        from puji.modalities.molecules.read import read
+
+        return read(source, self.column)
+
+    def preprocess(self, raw: Raw) -> Molecule:
+        """Parse (SMILES or the block of an SDF record), keep the largest fragment, neutralise, write canonically."""
+        content = raw.content
+        if isinstance(content, str) and "\n" in content.strip():
+            record = standardise(_from_block(content))
+        elif isinstance(content, str):
+            record = standardise(parse(content.strip()))
+        else:
+            raise Invalid("molecules.unparsable")
+        if len(tokenize(record.smiles)) + 2 > self.context:
+            raise Invalid("molecules.tokens", limit=self.context)
+        return record
+
+    def group(self, record: Molecule) -> str:
+        """The Murcko scaffold: a split by it holds whole chemical series out."""
+        return scaffold(record.mol)
+
+    # -- step 2: encode ----------------------------------------------------------------------------------------------
+
+    def learn(self, records: Sequence[Molecule]) -> None:
+        """The quantile bins of the properties, from up to `LEARNED_FROM` of ``records``."""
+        if not records:
+            raise Invalid("molecules.no_records")
+        order = np.random.default_rng(0).permutation(len(records))[:LEARNED_FROM]
+        mols = [records[index].mol for index in order]
+        self.bins = {name: Bins.of([known.compute(mol) for mol in mols]) for name, known in PROPERTIES.items()}
+
+    def prepare(self, records: Sequence[Molecule]) -> None:
+        """Index training molecules by scaffold, to show pairs of analogues."""
+        self.analogues = views.Analogues(records)
+
+    def state(self) -> dict[str, Any]:
+        """Quantiles of each property among the training molecules, as lists."""
+        return {"quantiles": {name: bins.quantiles.tolist() for name, bins in self.bins.items()}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state`."""
+        quantiles = state.get("quantiles", {})
+        self.bins = {name: Bins(np.asarray(quantiles[name], dtype=np.float64)) for name in PROPERTIES if name in quantiles}
+
+    def tokens(self) -> list[str]:
+        """All tokens in their fixed order, END first."""
+        return vocabulary_tokens()
+
+    def encode(self, record: Molecule) -> list[str]:
+        """`MOL`, the tokens of the canonical SMILES, END."""
+        return body(record.smiles)
+
+    def views(self, record: Molecule, rng: np.random.Generator) -> Iterator[View]:
+        """One view, drawn from the directions by `shares`."""
+        yield views.view(record, rng, self.bins, self.analogues, self.shares, self.context)
+
+    # -- step 4: decode ----------------------------------------------------------------------------------------------
+
+    def describe(self, record: Molecule) -> Conditions:
+        """The properties of a molecule as conditions; asking for them prompts with the bins it lies in."""
+        values = {name: Range.of(known.compute(record.mol)) for name, known in PROPERTIES.items()}
+        return Conditions.model_construct(**values)
+
+    def prompt(self, conditions: BaseModel, rng: np.random.Generator) -> list[str]:
+        """Bins of the properties, what to keep or what to resemble, `MOL`.
+
+        A range becomes a bin drawn from it as often as training molecules fall there; a scaffold without attachment points
+        gets one to three at random; the band of similarity is drawn likewise.
+        """
+        asked = _conditions(conditions)
+        tokens = []
+        for name, wanted in asked.properties().items():
+            if name not in self.bins:
+                raise Invalid("molecules.not_learned", option=name)
+            tokens.append(f"<{name}:{self.bins[name].draw(wanted.low, wanted.high, rng)}>")
+        if asked.kept is not None:
+            tokens += [KEEP, *tokenize(fragments.opened(asked.kept, rng))]
+        elif asked.like is not None:
+            tokens += [LIKE, BAND_TOKENS[views.drawn_band(asked.similarity, rng)], *tokenize(asked.like)]
+        if len(tokens) > self.context // 2:
+            raise Invalid("molecules.tokens", limit=self.context // 2)
+        return [*tokens, MOL]
+
+    def grammar(self, conditions: BaseModel) -> Grammar:
+        """SMILES: brackets, branches and rings close, no atom has more bonds than it can, and points are as asked."""
+        return SmilesGrammar()
+
+    def warnings(self, conditions: BaseModel) -> list[Invalid]:
+        """What will be answered only approximately: values outside those of the training molecules."""
+        asked = _conditions(conditions)
+        found = []
+        for name, wanted in asked.properties().items():
+            if name in self.bins and not self.bins[name].holds(wanted.low, wanted.high):
+                low, high = self.bins[name].quantiles[[0, -1]]
+                found.append(Invalid("molecules.outside", option=name, value=str(wanted), low=f"{low:g}", high=f"{high:g}"))
+        if asked.similarity is not None and asked.similarity.high < BANDS[0]:
+            found.append(
+                Invalid("molecules.outside", option="similarity", value=str(asked.similarity), low=BANDS[0], high=BANDS[-1])
+            )
+        return found
+
+    def question(self, record: Molecule, ask: BaseModel) -> Candidates:
+        """Compares the bins of each property after the whole molecule."""
+        names = ask.properties if isinstance(ask, Ask) else tuple(PROPERTIES)
+        if not self.bins:
+            raise Invalid("molecules.not_learned", option=", ".join(names))
+        whole = self.encode(record)
+        candidates = [Candidate(whole, [token]) for name in names for token in bin_tokens(name)]
+
+        def answer(log_likelihoods: np.ndarray) -> Mapping[str, Estimate]:
+            parts = np.asarray(log_likelihoods, dtype=np.float64).reshape(len(names), -1)
+            return {
+                name: self.bins[name].estimate(part, PROPERTIES[name].unit)
+                for name, part in zip(names, parts, strict=True)
+            }
+
+        return Candidates(candidates, answer)
+
+    # -- step 5: postprocess -----------------------------------------------------------------------------------------
+
+    def postprocess(self, tokens: Sequence[str], prompt: Sequence[str] = ()) -> Molecule:
+        """The molecule that the tokens spell, joined with what the prompt keeps. Raises Invalid."""
+        smiles = text(tokens)
+        if KEEP in prompt:
+            begin = list(prompt).index(KEEP) + 1
+            kept = text([token for token in prompt[begin:] if token != MOL])
+            return fragments.join(kept, smiles)
+        record = Molecule(canonical(parse(smiles)))
+        if "." in record.smiles:
+            raise Invalid("molecules.several")
+        return record
+
+    def accept(self, record: Molecule, conditions: BaseModel) -> None:
+        """Refuses a molecule without the part to keep, outside a range, or equal to the one to resemble.
+
+        A single value is a wish, not a limit: `deviations` says how far a molecule is from it.
+        """
+        asked = _conditions(conditions)
+        if asked.kept is not None and not fragments.contains(record.mol, asked.kept):
+            raise Invalid("molecules.not_kept")
+        if asked.like is not None and record.smiles == asked.like:
+            raise Invalid("molecules.same")
+        limits = {**asked.properties(), **({"similarity": asked.similarity} if asked.similarity else {})}
+        ranges = {name for name, wanted in limits.items() if not wanted.single}
+        for name, distance in self.deviations(record, conditions, ranges).items():
+            if distance:
+                raise Invalid("molecules.outside_asked", option=name, value=str(limits[name]))
+
+    def deviations(
+        self, record: Molecule, conditions: BaseModel, names: set[str] | None = None
+    ) -> dict[str, float]:
+        """How far each property that was asked for (or only ``names``) is from what was asked; 0 within a range."""
+        asked = _conditions(conditions)
+        found = {
+            name: wanted.distance(PROPERTIES[name].compute(record.mol))
+            for name, wanted in asked.properties().items()
+            if names is None or name in names
+        }
+        if asked.like is not None and asked.similarity is not None and (names is None or "similarity" in names):
+            found["similarity"] = asked.similarity.distance(fragments.similarity(parse(asked.like), record.mol))
+        return found
+
+    def row(self, record: Molecule) -> dict[str, Any]:
+        """SMILES, the five properties, structural alerts, formula, heavy atoms and InChIKey."""
+        mol = record.mol
+        with rdBase.BlockLogs():
+            key = Chem.MolToInchiKey(mol)
+        return {
+            "smiles": record.smiles,
+            **{name: round(known.compute(mol), 3) for name, known in PROPERTIES.items()},
+            "alerts": "; ".join(alerts(mol)),
+            "formula": rdMolDescriptors.CalcMolFormula(mol),
+            "heavy_atoms": mol.GetNumHeavyAtoms(),
+            "inchikey": key,
+        }
+
+    def write(self, rows: Sequence[Mapping[str, Any]], target: Path) -> None:
+        """An SDF with 2D coordinates and all fields as properties, or a SMILES file."""
+        from puji.modalities.molecules.write import write
+
+        write(rows, target)
+
+    def render(self, record: Molecule) -> dict[str, str | bytes]:
+        """The SMILES and the drawn molecule as SVG."""
+        from puji.modalities.molecules.draw import molecule_svg
+
+        return {"text/plain": record.smiles, "image/svg+xml": molecule_svg(record.mol)}
+
+    def render_explanation(
+        self, record: Molecule, tokens: Sequence[str], scores: np.ndarray, attention: np.ndarray | None = None
+    ) -> dict[str, str | bytes]:
+        """The atoms coloured by their scores and, if given, the strongest attention between atoms as arcs, as SVG."""
+        from puji.modalities.molecules.draw import explanation_svg
+
+        return {"image/svg+xml": explanation_svg(tokens, scores, attention)}
+
+
+def _conditions(conditions: BaseModel) -> Conditions:
+    return conditions if isinstance(conditions, Conditions) else Conditions()
+
+
+def _from_block(block: str) -> Chem.Mol:
+    """The molecule of a Mol block, sanitised, with stereochemistry from its coordinates. Raises Invalid."""
+    with rdBase.BlockLogs():
+        try:
+            mol = Chem.MolFromMolBlock(block)
+        except (ValueError, RuntimeError) as error:
+            raise Invalid("molecules.unparsable") from error
+    if mol is None:
+        raise Invalid("molecules.unparsable")
+    if mol.GetNumAtoms() == 0:
+        raise Invalid("molecules.empty")
+    return mol

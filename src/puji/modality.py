@@ -1,0 +1,326 @@
+"""The one abstraction: a kind of medical record, told as a sequence.
+
+Every sequence has the same shape, whatever the record:
+
+    conditions ... <record> body ... <end> answers ...
+
+Generation is prompted with the conditions and stops at ``<end>``. Prediction shows the model a whole record and compares
+what could stand after ``<end>``. The same weights learn both, because training shows both (`Modality.views`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from puji.errors import Invalid
+
+Record = TypeVar("Record")
+
+END = "<end>"
+"""The token that ends every record; generation stops at it."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a file holds, not yet checked: one whole subject (molecule, patient, image) and where it stood."""
+
+    content: Any
+    source: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """One training sequence of a record.
+
+    ``weights[i]`` is the loss weight of predicting ``tokens[i]`` (0 for what is only read, such as conditions);
+    None means 1 everywhere.
+    """
+
+    tokens: Sequence[str]
+    weights: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A predicted quantity: its value, an interval that holds ``coverage`` of the model's probability, its unit."""
+
+    value: float
+    low: float
+    high: float
+    unit: str = ""
+    coverage: float = 0.8
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `Model.predict` says about one record."""
+
+    estimates: Mapping[str, Estimate]
+    log_likelihood: float | None = None  # natural log, whole record
+    familiar: bool | None = None  # False: unlike the training data, so the estimates should not be trusted
+    notes: tuple[str, ...] = ()  # message keys
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A continuation whose likelihood after its prompt the engine is asked for."""
+
+    prompt: Sequence[str]
+    continuation: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A question answered by comparing continuations.
+
+    ``answer`` receives the natural-log likelihoods, one per candidate, shape (n_candidates,), and gives estimates by name.
+    """
+
+    candidates: Sequence[Candidate]
+    answer: Callable[[np.ndarray], Mapping[str, Estimate]]
+
+
+@dataclass(frozen=True)
+class Futures:
+    """A question answered by sampling ``n`` continuations of ``prompt`` and reducing them.
+
+    ``stop`` sees the continuation so far and says whether the future has run its course (a horizon reached).
+    """
+
+    prompt: Sequence[str]
+    n: int
+    stop: Callable[[Sequence[str]], bool]
+    answer: Callable[[Sequence[Sequence[str]]], Mapping[str, Estimate]]
+
+
+Question = Candidates | Futures
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of merit. ``better`` is "up", "down" or "" (context); ``low``/``high`` an interval if one was computed."""
+
+    value: float
+    n: int
+    better: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
+class Grammar(Protocol):
+    """What may follow what, on token strings, one row at a time; the engine turns it into tables as it goes.
+
+    States are hashable and immutable: rows that are in the same state share all work.
+    """
+
+    def start(self, prompt: Sequence[str]) -> Hashable:
+        """The state in which generation begins after ``prompt``."""
+        ...
+
+    def allowed(self, state: Hashable) -> Collection[str]:
+        """The tokens that may come next. Empty means that the row is at a dead end and is refused."""
+        ...
+
+    def advance(self, state: Hashable, token: str) -> Hashable:
+        """The state after ``token``."""
+        ...
+
+
+class Nothing(BaseModel):
+    """Conditions of a modality that takes none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Modality(ABC, Generic[Record]):
+    """One kind of medical record, told as a sequence. Subclass it to teach Puji a new kind.
+
+    Only `read`, `preprocess`, `tokens`, `encode` and `postprocess` must be written; the rest has defaults.
+    """
+
+    name: ClassVar[str]
+    """The name on the command line and in the checkpoint, e.g. "molecules"."""
+    version: ClassVar[int] = 1
+    """Version of the grammar: a checkpoint made with another one is refused."""
+    start: ClassVar[str]
+    """The token that opens the body of a record, e.g. "<mol>"."""
+    splitter: ClassVar[str] = r"<[^<>\s]+>|\s+|[^\s<]+"
+    """Regular expression that cuts the text of a sequence into tokens, for the exported tokenizer.json."""
+    size: ClassVar[str] = "small"
+    """The engine size trained by default."""
+    context: ClassVar[int] = 256
+    """The longest sequence the model sees at once, in tokens; longer records pass through a sliding window."""
+    Conditions: ClassVar[type[BaseModel]] = Nothing
+    """What a user may ask of generation: becomes command-line options, API schema and web form."""
+    Ask: ClassVar[type[BaseModel]] = Nothing
+    """What a user may ask of prediction."""
+    lossless: ClassVar[bool] = True
+    """False where encoding quantises (images, lab values); then `distance` measures the error against `tolerance`."""
+    tolerance: ClassVar[float] = 0.0
+    datasets: ClassVar[Mapping[str, Callable[[], Path]]] = {}
+    """Public data that ``puji data get`` brings: name -> function that fetches it and gives its path."""
+    formats: ClassVar[tuple[str, ...]] = ()
+    """File name endings of the field's own formats that `write` knows, beside csv, jsonl and parquet."""
+
+    # -- step 1: preprocess ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def read(self, source: Path) -> Iterator[Raw | Invalid]:
+        """Yield what the file or folder ``source`` holds, one whole subject at a time; what cannot be read as Invalid."""
+
+    @abstractmethod
+    def preprocess(self, raw: Raw) -> Record:
+        """Clean and standardise. Idempotent on its own results. Raises Invalid."""
+
+    def group(self, record: Record) -> str:
+        """What a split must keep together (patient, scaffold): records of one group are all trained on or all held out."""
+        return repr(record)
+
+    # -- step 2: encode ----------------------------------------------------------------------------------------------
+
+    def learn(self, records: Sequence[Record]) -> None:
+        """Learn what belongs in the checkpoint (codebooks, quantile edges) from training records; see `state`."""
+
+    def prepare(self, records: Sequence[Record]) -> None:
+        """Index the training records for `views` (e.g. to pair similar ones). Not kept in the checkpoint."""
+
+    def state(self) -> dict[str, Any]:
+        """What `learn` learned, as JSON values and numpy arrays."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state`."""
+
+    @abstractmethod
+    def tokens(self) -> list[str]:
+        """All tokens, in a fixed order, without padding and bytes, which the vocabulary adds. Includes END and `start`."""
+
+    @abstractmethod
+    def encode(self, record: Record) -> list[str]:
+        """The body of the record as tokens, from `start` to END."""
+
+    def views(self, record: Record, rng: np.random.Generator) -> Iterator[View]:
+        """The training sequences of a record: directions, augmentation, relabelling. Default: `encode` alone."""
+        yield View(self.encode(record))
+
+    # -- step 4: decode ----------------------------------------------------------------------------------------------
+
+    def describe(self, record: Record) -> BaseModel:
+        """The conditions that this record fulfils: the inverse of `prompt`."""
+        return self.Conditions()
+
+    def prompt(self, conditions: BaseModel, rng: np.random.Generator) -> list[str]:
+        """The tokens that generation starts from, up to and including `start`.
+
+        ``rng`` is the row's own: a range may be answered by drawing from it. Raises Invalid if no record can fulfil the
+        conditions.
+        """
+        return [self.start]
+
+    def header(self, prompt: Sequence[str]) -> int:
+        """How many leading tokens of ``prompt`` stay in view when the window slides."""
+        return len(prompt)
+
+    def grammar(self, conditions: BaseModel) -> Grammar | None:
+        """What may follow what; None: anything."""
+        return None
+
+    def target(self, record: Record, name: str) -> tuple[list[str], dict[str, float]]:
+        """What `Model.explain` explains under ``name``: a sequence, and the tokens that may follow it with their values.
+
+        Raises Invalid for a name that this modality does not predict.
+        """
+        raise Invalid("explain.none", modality=self.name, name=name)
+
+    def question(self, record: Record, ask: BaseModel) -> Question:
+        """What to compare or sample in order to answer ``ask`` about ``record``. Raises Invalid if it cannot be asked."""
+        raise Invalid("predict.none", modality=self.name)
+
+    # -- step 5: postprocess -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def postprocess(self, tokens: Sequence[str], prompt: Sequence[str] = ()) -> Record:
+        """The record that the body ``tokens`` (with or without `start` and END) tell. Raises Invalid.
+
+        ``prompt`` is what generation started from; kept parts of the record may stand there.
+        """
+
+    def accept(self, record: Record, conditions: BaseModel) -> None:
+        """Raise Invalid if a generated record does not keep a condition that must be kept. Default: all are accepted."""
+
+    def distance(self, record: Record, other: Record) -> float:
+        """Error of ``other`` as an encoding of ``record``, compared with `tolerance` where not `lossless`."""
+        return 0.0 if record == other else float("inf")
+
+    def row(self, record: Record) -> dict[str, Any]:
+        """The record as one row of a table, with what people want to know about it."""
+        return {self.name: str(record)}
+
+    def dump(self, record: Record) -> str:
+        """The record as one line of text, for the cache of cleaned records. See `revive`."""
+        return str(record)
+
+    def revive(self, line: str) -> Record:
+        """Inverse of `dump`; trusts its input, so it may skip what `preprocess` checks."""
+        return self.preprocess(Raw(line))
+
+    def parse(self, text: str) -> Record:
+        """A record from what a person types. Raises Invalid."""
+        return self.preprocess(Raw(text.strip()))
+
+    def write(self, rows: Sequence[Mapping[str, Any]], target: Path) -> None:
+        """Write ``rows`` (from `row`, with origin) in the field's own format, by the ending of ``target``."""
+        raise Invalid("write.format", source=str(target), formats=", ".join(self.formats))
+
+    def figure(self, rows: Sequence[Mapping[str, Any]], kind: str) -> str | bytes:
+        """One picture of many records, from their `row`: SVG text (``kind`` "svg") or PNG bytes ("png")."""
+        raise Invalid("write.figure", modality=self.name)
+
+    def warnings(self, conditions: BaseModel) -> list[Invalid]:
+        """What a user should know about the conditions before reading the result; not a reason to refuse them."""
+        return []
+
+    def render(self, record: Record) -> dict[str, str | bytes]:
+        """MIME type -> picture or text of the record."""
+        return {"text/plain": str(record)}
+
+    def render_explanation(
+        self, record: Record, tokens: Sequence[str], scores: np.ndarray, attention: np.ndarray | None = None
+    ) -> dict[str, str | bytes]:
+        """MIME type -> picture of what drove an answer.
+
+        ``scores``: one number per token, shape (len(tokens),); ``attention``: from row to column, shape
+        (len(tokens), len(tokens)).
+        """
+        return {}
+
+    def metrics(self, generated: Sequence[str], references: Mapping[str, Any]) -> dict[str, Metric]:
+        """The field's benchmark; scores samples from anywhere, not only ours."""
+        return {}
+
+__all__ = [
+    "END",
+    "Answer",
+    "Candidate",
+    "Candidates",
+    "Estimate",
+    "Futures",
+    "Grammar",
+    "Invalid",
+    "Metric",
+    "Modality",
+    "Nothing",
+    "Question",
+    "Raw",
+    "Record",
+    "View",
+]

@@ -1,0 +1,363 @@
+"""A trained model of one modality: generate, predict, explain, embed. The steps are those of flow.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ValidationError
+from transformers import LlamaForCausalLM
+
+from puji import flow
+from puji.batch import Batch, Generated
+from puji.engine import attention, checkpoint, explain, score
+from puji.engine.decode import Decoded, Prompt, Sampling
+from puji.engine.vocabulary import Vocabulary
+from puji.errors import Invalid
+from puji.files import atomic_write
+from puji.modality import END, Answer, Candidates, Estimate, Futures, Grammar, Modality, Raw, Record
+
+WAVE = 256
+"""Least number of draws made at a time when records are wanted that some draws fail to give."""
+PATIENCE = 50
+"""Generation gives up after this many times as many draws as records wanted (and at least 20 waves)."""
+LARGEST = 10_000_000
+"""Most records that one call generates: a larger number is far more often a slip than a wish."""
+
+
+@dataclass
+class Explanation:
+    """What drove an answer.
+
+    ``scores``: contribution of each token to ``target``, shape (len(tokens),), in the target's unit; ``attention``: rollout
+    from row to column, shape (len(tokens), len(tokens)); ``completeness_error``: what integrated gradients leave unexplained
+    (None for occlusion).
+    """
+
+    target: str
+    method: str
+    tokens: list[str]
+    scores: np.ndarray
+    attention: np.ndarray
+    value: float
+    completeness_error: float | None
+    pictures: dict[str, str | bytes] = field(default_factory=dict)
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture to a .svg or .png file, or the scores to .csv or .jsonl. Raises Invalid for other endings."""
+        from puji.batch import write_table
+
+        target = Path(path)
+        mime = {".svg": "image/svg+xml", ".png": "image/png"}.get(target.suffix.lower())
+        if mime in self.pictures:
+            atomic_write(target, self.pictures[mime])
+        elif mime is None:
+            write_table(self.rows(), target)
+        else:
+            raise Invalid("write.figure", source=str(target), modality=self.target)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per token: its place, itself and its score."""
+        return [
+            {"place": place, "token": token, "score": float(score)}
+            for place, (token, score) in enumerate(zip(self.tokens, self.scores, strict=True))
+        ]
+
+
+class Model(Generic[Record]):
+    """A modality, its vocabulary and a trained network.
+
+    Parameters
+    ----------
+    provenance : mapping
+        How the weights came about; see `puji.training.fit`.
+    """
+
+    def __init__(
+        self,
+        modality: Modality[Record],
+        vocabulary: Vocabulary,
+        network: LlamaForCausalLM,
+        provenance: Mapping[str, Any],
+        name: str = "",
+    ) -> None:
+        self.modality = modality
+        self.vocabulary = vocabulary
+        self.network = network.eval()
+        self.provenance = dict(provenance)
+        self.name = name or modality.name
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Training data with hash and licence, commit, seed, minutes, machine, measured numbers."""
+        return self.provenance
+
+    # -- generate ----------------------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        grammar: bool = True,
+        unique: bool = False,
+        conditions: BaseModel | None = None,
+        on_record: Callable[[Generated[Record]], None] | None = None,
+        **asked: Any,
+    ) -> Batch[Record]:
+        """Generate ``n`` records.
+
+        Parameters
+        ----------
+        n : int
+            Accepted records wanted, 1 to `LARGEST`.
+        seed : int
+            Draw k of a call depends on (seed, k) alone.
+        temperature, top_k, top_p :
+            Off by default: the model's own distribution.
+        grammar : bool
+            Forbid tokens that cannot lead to a valid record.
+        unique : bool
+            Refuse a record that was generated before in this call.
+        conditions, **asked :
+            What to ask for: an instance of the modality's Conditions, or its fields.
+
+        Returns a batch with fewer than ``n`` records where drawing on seemed hopeless; ``rejected`` says why.
+        Raises Invalid for conditions that no record can have, or if no record at all was accepted.
+        """
+        batch: Batch[Record] = self.empty_batch(seed, self.conditions(conditions, asked))
+        sampling = self._sampling(n, temperature, top_k, top_p)
+        for one in self._draw(n, batch, sampling, grammar, unique):
+            batch.generated.append(one)
+            if on_record:
+                on_record(one)
+        if not batch.generated:
+            why = max(batch.refusals().items(), key=lambda item: item[1], default=("", 0))[0]
+            example = next((refusal.message() for refusal in batch.rejected if refusal.reason == why), "")
+            raise Invalid("generate.nothing", attempts=batch.attempts, why=example)
+        return batch
+
+    def stream(self, n: int = 1, *, seed: int = 0, **options: Any) -> Iterator[Generated[Record]]:
+        """As `generate`, one record at a time as soon as it is there, in the order of the draws."""
+        names = ("temperature", "top_k", "top_p")
+        settings = {name: options.pop(name) for name in names if name in options}
+        grammar, unique = options.pop("grammar", True), options.pop("unique", False)
+        batch: Batch[Record] = self.empty_batch(seed, self.conditions(options.pop("conditions", None), options))
+        sampling = self._sampling(n, **{"temperature": 1.0, "top_k": None, "top_p": None, **settings})
+        yield from self._draw(n, batch, sampling, grammar, unique)
+
+    def conditions(self, conditions: BaseModel | None, asked: Mapping[str, Any]) -> BaseModel:
+        """The modality's Conditions from an instance or its fields; Invalid names the field that is wrong."""
+        if conditions is not None and not asked:
+            return conditions
+        base = {} if conditions is None else conditions.model_dump()
+        return validated(self.modality.Conditions, {**base, **asked})
+
+    def empty_batch(self, seed: int, conditions: BaseModel) -> Batch[Record]:
+        """A batch to be filled, with the origin that each of its rows carries."""
+        origin = {"synthetic": True, "model": f"puji {self.name} {self.provenance.get('version', '')}".strip()}
+        return Batch(self.modality, conditions, seed, origin, notes=self.modality.warnings(conditions))
+
+    def _sampling(self, n: int, temperature: float, top_k: int | None, top_p: float | None) -> Sampling:
+        if not 1 <= n <= LARGEST:
+            raise Invalid("generate.number", n=n, largest=LARGEST)
+        try:
+            return Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+        except ValueError as error:
+            raise Invalid("generate.sampling", why=str(error)) from error
+
+    def _draw(
+        self, n: int, batch: Batch[Record], sampling: Sampling, grammar: bool, unique: bool
+    ) -> Iterator[Generated[Record]]:
+        """Draw in waves until ``n`` records are accepted; accept in the order of the draws, whatever finishes first."""
+        rules = self.modality.grammar(batch.conditions) if grammar else None
+        accepted = 0
+        seen: set[Record] = set()
+        most = max(PATIENCE * n, 20 * WAVE)
+        while accepted < n and batch.attempts < most:
+            yielded = accepted / batch.attempts if batch.attempts else 1.0
+            missing = n - accepted
+            wave = missing if not batch.attempts else max(WAVE, int(missing / max(yielded, 0.05)))
+            for outcome in self._wave(batch, wave, sampling, rules):
+                if not isinstance(outcome, Invalid) and unique and outcome.record in seen:
+                    outcome = Invalid("generate.duplicate")
+                if isinstance(outcome, Invalid):
+                    batch.rejected.append(outcome)
+                    continue
+                if accepted == n:
+                    break
+                seen.add(outcome.record) if unique else None
+                accepted += 1
+                yield outcome
+                if accepted == n:
+                    break
+
+    def _wave(
+        self, batch: Batch[Record], size: int, sampling: Sampling, grammar: Grammar | None
+    ) -> Iterator[Generated[Record] | Invalid]:
+        """Draws number ``batch.attempts`` and following, ``size`` of them, in order."""
+        first = batch.attempts
+        prompts: dict[int, list[str]] = {}
+
+        def ask() -> Iterator[Prompt]:
+            for attempt in range(first, first + size):
+                rng = np.random.default_rng([batch.seed, attempt])
+                tokens = self.modality.prompt(batch.conditions, rng)
+                prompts[attempt] = tokens
+                header = len(self.vocabulary.encode(tokens[: self.modality.header(tokens)]))
+                yield Prompt(tuple(self.vocabulary.encode(tokens)), seed=int(rng.integers(2**63)), header=header)
+
+        room = self.network.config.max_position_embeddings
+        decoded = flow.decode(
+            self.network, self.vocabulary, ask(), grammar, sampling=sampling, max_new_tokens=room
+        )
+        early: dict[int, Decoded] = {}
+        turn = 0
+        for one in decoded:
+            early[one.index] = one
+            while turn in early:
+                done = early.pop(turn)
+                attempt = first + turn
+                turn += 1
+                batch.attempts += 1
+                yield self._finish(done, attempt, prompts.pop(attempt), batch.conditions)
+
+    def _finish(
+        self, decoded: Decoded, attempt: int, prompt: Sequence[str], conditions: BaseModel
+    ) -> Generated[Record] | Invalid:
+        if decoded.ended != "end":
+            return Invalid(f"generate.{decoded.ended}")
+        record = flow.postprocess(self.modality, self.vocabulary, decoded.ids, prompt)
+        if isinstance(record, Invalid):
+            return record
+        try:
+            self.modality.accept(record, conditions)
+        except Invalid as refusal:
+            return refusal
+        return Generated(record, decoded.logprob, attempt, tuple(prompt))
+
+    # -- predict -----------------------------------------------------------------------------------------------------
+
+    def predict(self, record: Record | str, ask: BaseModel | None = None, **asked: Any) -> Answer:
+        """Compare how likely the engine finds each possible answer, or what share of sampled futures comes to pass.
+
+        ``record`` may be given as text. ``ask`` or its fields: an instance of the modality's Ask.
+        """
+        known = self.record(record)
+        question = self.modality.question(known, ask or validated(self.modality.Ask, asked))
+        estimates = self._compare(question) if isinstance(question, Candidates) else self._sample(question)
+        likelihood, per_token = self._likelihood(known)
+        limit = self.provenance.get("familiarity", {}).get("nats_per_token")
+        familiar = None if limit is None else per_token >= limit
+        return Answer(estimates, likelihood, familiar, notes=("predict.unfamiliar",) if familiar is False else ())
+
+    def _compare(self, question: Candidates) -> Mapping[str, Estimate]:
+        encode = self.vocabulary.encode
+        pairs = [(encode(one.prompt), encode(one.continuation)) for one in question.candidates]
+        return question.answer(score.score(self.network, pairs))
+
+    def _sample(self, question: Futures, seed: int = 0) -> Mapping[str, Estimate]:
+        start = tuple(self.vocabulary.encode(question.prompt))
+        header = len(self.vocabulary.encode(question.prompt[: self.modality.header(question.prompt)]))
+        prompts = (Prompt(start, seed=seed * question.n + row, header=header) for row in range(question.n))
+        decoded = flow.decode(
+            self.network,
+            self.vocabulary,
+            prompts,
+            max_new_tokens=100 * self.network.config.max_position_embeddings,
+            stop=lambda ids: question.stop(self.vocabulary.decode(ids)),
+        )
+        return question.answer([self.vocabulary.decode(one.ids) for one in decoded])
+
+    def log_likelihood(self, records: Sequence[Record | str]) -> np.ndarray:
+        """Natural log of the probability of each record's body, shape (len(records),)."""
+        return np.array([self._likelihood(self.record(record))[0] for record in records])
+
+    def _likelihood(self, record: Record) -> tuple[float, float]:
+        """Of the whole body, and per token."""
+        ids = flow.encode(self.modality, self.vocabulary, record)
+        total = float(score.score(self.network, [(ids[:1], ids[1:])])[0])
+        return total, total / max(1, len(ids) - 1)
+
+    # -- explain -----------------------------------------------------------------------------------------------------
+
+    def explain(
+        self,
+        record: Record | str,
+        *,
+        target: str,
+        method: Literal["integrated_gradients", "occlusion"] = "integrated_gradients",
+    ) -> Explanation:
+        """Which tokens drove the predicted ``target`` (a name that `predict` estimates).
+
+        Raises Invalid for a target or method that there is not.
+        """
+        known = self.record(record)
+        tokens, values = self.modality.target(known, target)
+        ids = self.vocabulary.encode(tokens)
+        if len(ids) != len(tokens):
+            raise Invalid("explain.spelled", modality=self.name)
+        aim = explain.Target([self.vocabulary.ids[token] for token in values], list(values.values()), "expectation")
+        if method == "integrated_gradients":
+            found = explain.integrated_gradients(self.network, ids, aim, self.vocabulary.pad)
+        elif method == "occlusion":
+            found = explain.occlusion(self.network, ids, aim, replace_with=self.vocabulary.pad)
+        else:
+            raise Invalid("explain.method", method=method)
+        seen = attention.rollout(attention.attention_maps(self.network, ids))
+        pictures = self.modality.render_explanation(known, tokens, found.scores, seen)
+        return Explanation(target, method, tokens, found.scores, seen, found.value, found.completeness_error, pictures)
+
+    def embed(self, records: Sequence[Record | str]) -> np.ndarray:
+        """Mean of the last hidden states over each record's tokens, shape (len(records), width)."""
+        ids = [flow.encode(self.modality, self.vocabulary, self.record(record)) for record in records]
+        return score.embed(self.network, ids)
+
+    # -- records and files -------------------------------------------------------------------------------------------
+
+    def record(self, record: Record | str | Raw) -> Record:
+        """A record, from itself, from text or from what a file held. Raises Invalid."""
+        if isinstance(record, str):
+            return self.modality.parse(record)
+        if isinstance(record, Raw):
+            return self.modality.preprocess(record)
+        return record
+
+    def read(self, source: str | Path) -> Iterator[Record | Invalid]:
+        """Clean records of a file or folder; what is refused comes out as Invalid, with its reason and place."""
+        if not Path(source).exists():
+            raise Invalid("data.missing", source=str(source))
+        return flow.preprocess(self.modality, Path(source))
+
+    def save(self, folder: str | Path, card: str = "", dtype: torch.dtype = torch.bfloat16) -> None:
+        """Write a checkpoint folder, whole or not at all. Raises Invalid if that fails."""
+        kept = checkpoint.Checkpoint(
+            self.network,
+            self.vocabulary,
+            self.modality.name,
+            self.modality.version,
+            self.modality.state(),
+            {**self.provenance, "saved": time.strftime("%Y-%m-%d")},
+        )
+        checkpoint.save(kept, Path(folder), splitter=self.modality.splitter, end=END, card=card, dtype=dtype)
+
+
+def validated(kind: type[BaseModel], fields: Mapping[str, Any]) -> Any:
+    """An instance of ``kind`` from its fields; what is wrong comes out as Invalid naming the field."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        option = ".".join(str(part) for part in first["loc"])
+        if isinstance(cause, Invalid):
+            raise cause.at(f"--{option}" if option else "", None) from error
+        raise Invalid("options.wrong", source=f"--{option}", why=first["msg"]) from error

@@ -1,0 +1,231 @@
+"""`puji.fit`: from a file of records to a checkpoint folder. Steps 1 to 3 of flow.py, then learning."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from puji import corpus, registry
+from puji.engine import network as networks
+from puji.engine import score, train
+from puji.engine.vocabulary import Vocabulary
+from puji.errors import Invalid
+from puji.modality import END, Modality
+from puji.model import Model
+
+VALIDATION = 2000
+"""Most held-out records that the loss is measured on."""
+UNFAMILIAR = 0.01
+"""Share of held-out records that are called unlike the training data: below this quantile of their log-likelihood."""
+
+
+def fit(
+    modality: str | type[Modality[Any]],
+    data: str | Path,
+    *,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    base: str | Path | None = None,
+    size: str | None = None,
+    out: str | Path | None = None,
+    holdout: float | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    workers: int = 1,
+    settings: dict[str, Any] | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+    note: Callable[[str, dict[str, Any]], None] | None = None,
+) -> Model[Any]:
+    """Train a model on your own records.
+
+    Parameters
+    ----------
+    modality : str or Modality class
+        What the records are, e.g. "molecules".
+    data : str or Path
+        A file or folder that the modality reads, or the name of one of its public data sets.
+    minutes, epochs : float
+        The budget; 30 minutes if neither is given.
+    base : str or Path, optional
+        A released model or a checkpoint folder to start from (fine-tuning): its vocabulary and learned state are kept.
+    size : str, optional
+        nano, micro, small or base; default: the modality's. Not together with ``base``.
+    out : str or Path, optional
+        Checkpoint folder to write; the run's state and log go to ``<out>.run``, which ``resume`` continues from.
+        Default: ``runs/<modality>``.
+    holdout : float, optional
+        Share of the groups (patients, scaffolds) held out for validation; default 0.1, or 0.01 from 100,000 records on.
+    workers : int
+        Processes that clean the records.
+    settings : dict, optional
+        Fields of `puji.engine.train.Settings` beside the budget and the seed.
+    note : callable, optional
+        Told what happens, as a message key and its details.
+
+    Raises Invalid for data or options that cannot be used; a run that was interrupted keeps its state and returns the
+    model as it stands.
+    """
+    kind = registry.modality(modality) if isinstance(modality, str) else modality
+    tell = note or (lambda key, details: None)
+    instance = kind()
+    if minutes is None and epochs is None:
+        minutes = 30.0
+    options = _settings(minutes, epochs, seed, base is not None, settings or {})
+    target = Path(out) if out is not None else Path("runs") / instance.name
+    run = target.with_name(target.name + ".run")
+    source = dataset_path(instance, data)
+    records = corpus.load(instance, source, share=_share(holdout, source), cache=run, workers=workers)
+    refused = sum(records.refused.values())
+    tell("fit.read", {"training": len(records.training), "held_out": len(records.held_out), "refused": refused})
+    if base is None:
+        instance.learn(records.training)
+        vocabulary = Vocabulary(instance.tokens())
+        settings_of = networks.config(
+            size or instance.size, len(vocabulary), context=instance.context, end=vocabulary.ids[END]
+        )
+        network = networks.build(settings_of, seed=seed)
+        origin: dict[str, Any] = {}
+    else:
+        if size is not None:
+            raise Invalid("fit.size_and_base", source="--size")
+        start = registry.load(base)
+        if start.modality.name != instance.name:
+            raise Invalid("checkpoint.modality", source=str(base), found=start.modality.name, asked=instance.name)
+        instance, vocabulary, network = start.modality, start.vocabulary, start.network
+        origin = {"base": start.provenance}
+    instance.prepare(records.training)
+    context = network.config.max_position_embeddings
+    views = corpus.Views(instance, vocabulary, records.training, context=context, seed=seed)
+    chosen = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
+    validation = corpus.plain(instance, vocabulary, [records.held_out[index] for index in chosen], context)
+    tell("fit.start", {"parameters": networks.parameters(network), "minutes": minutes or 0, "epochs": epochs or 0})
+    try:
+        result = train.train(network, views, validation or None, options, run, resume=resume, on_step=on_step)
+    except FileExistsError as error:
+        raise Invalid("fit.run_exists", source=str(run)) from error
+    except ValueError as error:
+        raise Invalid("fit.failed", why=str(error)) from error
+    provenance = {
+        "version": _version(),
+        "data": {
+            "name": str(data) if str(data) in instance.datasets else source.name,
+            "sha256": records.sha256,
+            "training_records": len(records.training),
+            "held_out_records": len(records.held_out),
+            "refused": dict(records.refused),
+        },
+        "seed": seed,
+        "commit": _commit(),
+        "machine": machine(),
+        "parameters": networks.parameters(network),
+        "settings": {name: getattr(options, name) for name in ("batch_tokens", "learning_rate", "optimizer", "schedule")},
+        "training": {
+            "steps": result.steps,
+            "epochs": round(result.epochs, 4),
+            "tokens": result.tokens,
+            "minutes": round(result.minutes, 2),
+            "core_hours": round(result.core_hours, 3),
+            "stopped_because": result.stopped_because,
+            "validation_loss": result.validation,
+            "nats_per_record": result.nats,
+        },
+        "familiarity": _familiarity(network, [ids for ids, _ in validation or _sample(views)]),
+        **origin,
+    }
+    model = Model(instance, vocabulary, network, provenance, name=target.name)
+    if int(os.environ.get("RANK", "0")) == 0:
+        model.save(target, card=_card(model))
+        train.loss_curve(run / "log.jsonl", run / "loss.svg")
+    tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
+    return model
+
+
+def dataset_path(modality: Modality[Any], data: str | Path) -> Path:
+    """The file or folder meant by ``data``: a path, or the name of a public data set of the modality."""
+    if str(data) in modality.datasets and not Path(data).exists():
+        return modality.datasets[str(data)]()
+    if not Path(data).exists():
+        raise Invalid("data.missing", source=str(data))
+    return Path(data)
+
+
+def _settings(
+    minutes: float | None, epochs: float | None, seed: int, fine_tuning: bool, more: dict[str, Any]
+) -> train.Settings:
+    # A trained network is spoiled by the step size that a fresh one needs.
+    defaults: dict[str, Any] = {"learning_rate": 1e-3, "patience": 8} if fine_tuning else {}
+    try:
+        options = train.Settings(minutes=minutes, epochs=epochs, seed=seed)
+        return replace(options, **{**defaults, **more})
+    except (TypeError, ValueError) as error:
+        raise Invalid("fit.failed", why=str(error)) from error
+
+
+def _share(holdout: float | None, source: Path) -> float:
+    if holdout is not None:
+        if not 0 <= holdout < 1:
+            raise Invalid("fit.holdout", source="--holdout", holdout=holdout)
+        return holdout
+    paths = source.rglob("*") if source.is_dir() else [source]
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    return 0.01 if size > 4_000_000 else 0.1
+
+
+def _sample(views: corpus.Views[Any]) -> list[tuple[Any, Any]]:
+    """Training sequences in place of held-out ones, where nothing is held out."""
+    return corpus.plain(views.modality, views.vocabulary, views.records[:VALIDATION], views.context)
+
+
+def _familiarity(network: Any, sequences: list[Any]) -> dict[str, float]:
+    """The nats per token below which a record is called unlike the training data."""
+    totals = score.score(network, [(ids[:1], ids[1:]) for ids in sequences])
+    per_token = totals / np.array([max(1, len(ids) - 1) for ids in sequences])
+    return {"nats_per_token": float(np.quantile(per_token, UNFAMILIAR)), "quantile": UNFAMILIAR, "n": len(sequences)}
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were made on."""
+    model = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("puji")
+
+
+def _commit() -> str:
+    """The commit of the code, where it runs from a checkout."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _card(model: Model[Any]) -> str:
+    from puji.card import card
+
+    return card(model)

@@ -1,0 +1,164 @@
+"""Every law that Puji promises, over every modality and every golden example. A new modality is tested by existing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+import puji
+from puji import flow, registry
+from puji.language import LANGUAGES, catalogue
+from puji.modality import END, Candidates, Raw
+
+KINDS = puji.modalities()
+EXAMPLES = {
+    name: [
+        json.loads(line)
+        for line in (registry.package_folder(entry) / "examples.jsonl").read_text("utf-8").splitlines()
+        if line.strip()
+    ]
+    for name, entry in registry.entries().items()
+}
+CASES = [(name, example) for name in KINDS for example in EXAMPLES[name]]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{str(case[1]['raw'])[:30]}")
+def case(request):
+    name, example = request.param
+    modality = KINDS[name]()
+    return modality, modality.preprocess(Raw(example["raw"], "examples.jsonl", 1)), example
+
+
+def test_there_are_examples():
+    assert all(len(examples) >= 10 for examples in EXAMPLES.values())
+
+
+def test_encoding_is_stable_and_lossless(case):
+    modality, record, _ = case
+    tokens = modality.encode(record)
+    again = modality.postprocess(tokens)
+    assert modality.encode(again) == tokens
+    if modality.lossless:
+        assert again == record
+    else:
+        assert modality.distance(record, again) <= modality.tolerance
+    assert tokens[0] == modality.start
+    assert tokens[-1] == END
+
+
+def test_preprocessing_is_idempotent(case):
+    modality, record, _ = case
+    assert modality.revive(modality.dump(record)) == record
+    assert modality.parse(modality.dump(record)) == record
+
+
+def test_the_grammar_allows_every_token_of_a_record(case):
+    modality, record, _ = case
+    grammar = modality.grammar(modality.Conditions())
+    if grammar is None:
+        return
+    tokens = modality.encode(record)
+    state = grammar.start([modality.start])
+    for place, token in enumerate(tokens[1:]):
+        assert token in grammar.allowed(state), (place, token)
+        state = grammar.advance(state, token)
+        hash(state)
+
+
+def test_ids_come_back_as_the_same_tokens(case):
+    modality, record, _ = case
+    vocabulary = puji.engine.vocabulary.Vocabulary(modality.tokens())
+    ids = flow.encode(modality, vocabulary, record)
+    assert vocabulary.decode(ids) == modality.encode(record)
+    assert flow.postprocess(modality, vocabulary, ids, [modality.start]) == record
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_conditions_survive_json_and_speak_both_languages(name):
+    kind = KINDS[name]
+    adapter = TypeAdapter(kind.Conditions)
+    for example in EXAMPLES[name]:
+        asked = kind.Conditions(**example.get("conditions", {}))
+        assert adapter.validate_json(adapter.dump_json(asked)) == asked
+    for field in kind.Conditions.model_fields:
+        for language in LANGUAGES:
+            texts = [catalogue(language).get(f"{name}.conditions.{field}.{part}") for part in ("label", "description")]
+            assert all(texts), (field, language)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00\xff\xfe\x80" * 200, b"\n\n\n", b"x" * 10_000_000, b'{"a": [1, 2', b"\x1f\x8b\x08\x00broken", "\u4e2d\ufeff\u202e".encode()],
+    ids=["empty", "binary", "blank", "huge line", "truncated json", "broken gzip", "chinese"],
+)
+@pytest.mark.parametrize("ending", ["", ".csv", ".gz", ".parquet"])
+def test_hostile_files_give_reasons(name, content, ending, tmp_path):
+    modality = KINDS[name]()
+    path = tmp_path / f"hostile{ending}"
+    path.write_bytes(content)
+    outcomes = list(flow.preprocess(modality, path))
+    assert outcomes, "a file that gives nothing says why"
+    for outcome in outcomes:
+        assert isinstance(outcome, puji.Invalid)
+        assert "hostile" in outcome.source
+        for language in LANGUAGES:
+            message = outcome.message(language)
+            assert outcome.reason not in message, f"{outcome.reason} has no text in {language}"
+            assert len(message) < 1000
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_views_are_sequences_the_engine_can_learn(name):
+    modality = KINDS[name]()
+    records = [modality.preprocess(Raw(example["raw"])) for example in EXAMPLES[name]]
+    modality.learn(records)
+    modality.prepare(records)
+    known = set(modality.tokens())
+    for index, record in enumerate(records):
+        for epoch in range(5):
+            views = list(modality.views(record, np.random.default_rng([epoch, index])))
+            again = list(modality.views(record, np.random.default_rng([epoch, index])))
+            assert views == again, "views depend on their generator alone"
+            for view in views:
+                assert modality.start in view.tokens
+                assert END in view.tokens
+                assert view.weights is None or len(view.weights) == len(view.tokens)
+                assert all(token in known or not token.startswith("<") for token in view.tokens)
+    other = KINDS[name]()
+    other.restore(modality.state())
+    assert other.state().keys() == modality.state().keys()
+
+
+def test_generated_records_keep_what_was_asked(trained):
+    model, _ = trained
+    batch = model.generate(n=20, seed=3)
+    assert len(batch) == 20
+    assert batch.attempts == 20 + len(batch.rejected)
+    assert sum(batch.refusals().values()) == len(batch.rejected)
+    for record in batch:
+        assert model.modality.preprocess(Raw(model.modality.dump(record))) == record
+    rows = batch.rows()
+    assert all(row["synthetic"] is True and row["model"] and row["seed"] == 3 for row in rows)
+
+
+def test_a_row_depends_on_its_seed_alone(trained):
+    model, _ = trained
+    many = model.generate(n=30, seed=5)
+    few = model.generate(n=7, seed=5)
+    assert few.records == many.records[:7]
+    assert [one.log_likelihood for one in few.generated] == [one.log_likelihood for one in many.generated[:7]]
+    assert [one.record for one in model.stream(n=7, seed=5)] == few.records
+
+
+def test_questions_are_answered_with_probabilities(trained):
+    model, _ = trained
+    record = next(iter(model.generate(n=1, seed=0)))
+    question = model.modality.question(record, model.modality.Ask())
+    assert isinstance(question, Candidates)
+    for estimate in model.predict(record).estimates.values():
+        assert estimate.low <= estimate.high
+        assert sum(estimate.probabilities.values()) == pytest.approx(1)

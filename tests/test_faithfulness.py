@@ -31,7 +31,7 @@ def answering() -> networks.LlamaForCausalLM:
 
 @pytest.fixture(scope="module")
 def sequences() -> list[list[int]]:
-    return [case.ids for case in planted.cases(25, seed=3, length=16, share=1.0)]
+    return [case.ids for case in planted.cases(15, seed=3, length=16, share=1.0)]
 
 
 @pytest.mark.parametrize("mode", ["mask", "delete"])

@@ -47,12 +47,12 @@ class Text:
 class Figure:
     """A picture, or one for each language, with a caption and short facts about it.
 
-    ``wide``: as wide as the page, else a card in a grid. ``alarm`` marks facts (by key) that a reader should notice.
+    ``wide``: as wide as the page, else a card in a grid. ``note``: what a reader should notice, in a warning colour.
     """
 
     picture: Picture | Mapping[str, Picture]
     caption: Text | str = ""
-    facts: Sequence[tuple[Text, str]] = ()
+    facts: Sequence[tuple[Text | str, str]] = ()
     note: Text | None = None
     wide: bool = False
 
@@ -150,7 +150,9 @@ def _section(section: Section) -> str:
     parts += [_figure(figure) for figure in wide]
     if cards:
         parts.append(f'<div class="grid">{"".join(map(_figure, cards))}</div>')
-    if section.table:
+    if section.table and cards:
+        parts.append(f"<details><summary>{_both('gallery.table')}</summary>{_table(section)}</details>")
+    elif section.table:
         parts.append(_table(section))
     return "".join([*parts, "</article>"])
 
@@ -167,10 +169,9 @@ def _figure(figure: Figure) -> str:
     facts = "".join(f"<span><b>{both(name)}</b> {escape(value)}</span>" for name, value in figure.facts)
     note = f'<span class="alarm">{both(figure.note)}</span>' if figure.note is not None else ""
     lines = (f"<code>{caption}</code>" if isinstance(figure.caption, str) else caption) if caption else ""
-    return (
-        f'<figure class="{"wide" if figure.wide else "card"}">{images}<figcaption>{lines}'
-        f'<span class="facts">{facts}{note}</span></figcaption></figure>'
-    )
+    told = f'<span class="facts">{facts}{note}</span>' if facts or note else ""
+    below = f"<figcaption>{lines}{told}</figcaption>" if lines or told else ""
+    return f'<figure class="{"wide" if figure.wide else "card"}">{images}{below}</figure>'
 
 
 def _image(picture: Picture, caption: Text | str, language: str) -> str:
@@ -189,15 +190,24 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return f"<td>{'✓' if value else '–'}</td>"
     if isinstance(value, int | float):
-        text = f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.1f}"
-        return f'<td class="number">{text.replace("-", "−")}</td>'
+        return f'<td class="number">{_number(value)}</td>'
     return f"<td>{both(value) if isinstance(value, Text) else escape(str(value))}</td>"
+
+
+def _number(value: float) -> str:
+    """Three digits, or all of a whole number."""
+    places = 0 if isinstance(value, int) or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{places}f}".replace("-", "−")
 
 
 def _table(section: Section) -> str:
     rows = section.table[:MOST_ROWS]
     names = list(rows[0])
-    head = "".join(f"<th>{both(section.columns.get(name, name))}</th>" for name in names)
+    numeric = {name for name in names if all(isinstance(row.get(name), int | float) for row in rows)}
+    head = "".join(
+        f'<th class="{"number" if name in numeric else "text"}">{both(section.columns.get(name, name))}</th>'
+        for name in names
+    )
     body = "".join("<tr>" + "".join(_cell(row.get(name)) for name in names) + "</tr>" for row in rows)
     left = len(section.table) - len(rows)
     more = f'<p class="more">{_both("gallery.more_rows", {"count": left})}</p>' if left else ""

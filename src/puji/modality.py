@@ -168,6 +168,8 @@ class Modality(ABC, Generic[Record]):
     tolerance: ClassVar[float] = 0.0
     datasets: ClassVar[Mapping[str, Callable[[], Path]]] = {}
     """Public data that ``puji data get`` brings: name -> function that fetches it and gives its path."""
+    neutral: ClassVar[str] = END
+    """The token that stands for "nothing told here" when an explanation takes evidence away; an ordinary one works best."""
     formats: ClassVar[tuple[str, ...]] = ()
     """File name endings of the field's own formats that `write` knows, beside csv, jsonl and parquet."""
 

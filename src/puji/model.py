@@ -306,10 +306,12 @@ class Model(Generic[Record]):
         if len(ids) != len(tokens):
             raise Invalid("explain.spelled", modality=self.name)
         aim = explain.Target([self.vocabulary.ids[token] for token in values], list(values.values()), "expectation")
+        neutral = self.vocabulary.ids[self.modality.neutral]
+        markers = (0, -1)  # they frame the record and say nothing about it
         if method == "integrated_gradients":
-            found = explain.integrated_gradients(self.network, ids, aim, self.vocabulary.pad)
+            found = explain.integrated_gradients(self.network, ids, aim, neutral, keep=markers)
         elif method == "occlusion":
-            found = explain.occlusion(self.network, ids, aim, replace_with=self.vocabulary.pad)
+            found = explain.occlusion(self.network, ids, aim, neutral, keep=markers)
         else:
             raise Invalid("explain.method", method=method)
         seen = attention.rollout(attention.attention_maps(self.network, ids))

@@ -15,7 +15,7 @@ import torch
 
 from puji import corpus, registry
 from puji.engine import network as networks
-from puji.engine import score, train
+from puji.engine import curve, score, train
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
 from puji.modality import END, Modality
@@ -143,7 +143,7 @@ def fit(
     model = Model(instance, vocabulary, network, provenance, name=target.name)
     if int(os.environ.get("RANK", "0")) == 0:
         model.save(target, card=_card(model))
-        train.loss_curve(run / "log.jsonl", run / "loss.svg")
+        curve.loss_curve(run / "log.jsonl", run / "loss.svg")
     tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
     return model
 

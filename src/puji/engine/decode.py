@@ -138,6 +138,8 @@ def _threaded(task: Callable[[], Iterator[list[Decoded]]], workers: int) -> Iter
     def work() -> None:
         # One core each: threads inside a matrix product could also split its sums differently.
         torch.set_num_threads(1)
+        # A thread takes over the common number when torch is first used on it: let that be now.
+        torch.get_num_threads()
         set_up.wait()
         try:
             for finished in task():

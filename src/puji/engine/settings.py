@@ -110,5 +110,6 @@ class Counters:
     best: float | None = None
     best_nats: float | None = None
     stale: int = 0  # evaluations since the best
-    evaluated: int = -1  # step of the last evaluation
+    evaluated: int = -1  # step of the last evaluation, and its loss per token and per sequence:
+    last: tuple[float, float] = (math.nan, math.nan)
     stopped: str = ""

@@ -40,6 +40,23 @@ def compiles(settings: Settings) -> bool:
 
 
 @contextmanager
+def compiled(network: LlamaForCausalLM) -> Iterator[None]:
+    """The layers of ``network`` compiled for a while: all layers share one compilation, for any batch shape."""
+    for layer in network.model.layers:
+        layer.compile(dynamic=True)
+    try:
+        yield
+    finally:
+        not_compiled(network)
+
+
+def not_compiled(network: LlamaForCausalLM) -> None:
+    """Inverse of `compiled`."""
+    for layer in network.model.layers:
+        layer._compiled_call_impl = None
+
+
+@contextmanager
 def threads_set(threads: int | None) -> Iterator[None]:
     """Compute with ``threads`` threads for a while; None: as many as before."""
     before = torch.get_num_threads()

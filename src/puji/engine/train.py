@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from transformers import LlamaForCausalLM
 from puji.engine import optimizer as optimization
 from puji.engine import state as saved
 from puji.engine import surroundings
-from puji.engine.batches import Batch, Batches, Dataset, Position, Weighted, collate, cut
+from puji.engine.batches import POOL, Batch, Batches, Dataset, Position, Weighted, collate, cut
 from puji.engine.settings import Counters, Result, Settings
 
 EVALUATIONS = 50
@@ -82,6 +83,9 @@ def train(
         run = Run(network, dataset, validation, settings, folder, stop)
         if resume:
             run.load()
+        if run.compiled:
+            stack.enter_context(surroundings.compiled(network))
+            run.warm_up()
         return run.run(on_step)
 
 
@@ -125,8 +129,6 @@ class Run:
         self.log = folder / "log.jsonl"
         self.diverged = 0
         self.compiled = surroundings.compiles(settings)
-        if self.compiled:
-            self.objective.compile(dynamic=True)
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -162,6 +164,16 @@ class Run:
         self.at.wall = before + time.monotonic() - started
         self.save()
         return self._result("interrupted" if interrupted else self.at.stopped)
+
+    def warm_up(self) -> None:
+        """Compile on batches of two widths, before the clock of the budget runs: the second makes lengths dynamic."""
+        self.network.train()
+        batches = self.batches.after(Position())
+        first = next(batches)
+        others = (batch for batch in islice(batches, POOL - 1) if batch.ids.shape[1] != first.ids.shape[1])
+        for batch in (first, next(others, first)):
+            self._backward(batch)
+            self._zero()
 
     def progress(self) -> float:
         """Share of the budget that is used up, 0 to 1."""
@@ -218,7 +230,7 @@ class Run:
                 raise
             warnings.warn(f"not compiled ({type(error).__name__}), training goes on without", stacklevel=2)
             self.compiled = False
-            self.objective._compiled_call_impl = None
+            surroundings.not_compiled(self.network)
             self._zero()
             return self._backward(batch)
         return float(loss.detach())
@@ -253,17 +265,17 @@ class Run:
 
     def evaluate(self) -> None:
         """Loss on the validation sequences; keeps the best weights and counts evaluations without a better one."""
-        with self._weights(self.averaged), torch.no_grad():
+        # Compiled layers would be compiled once more for this mode.
+        with self._weights(self.averaged), torch.no_grad(), torch.compiler.set_stance("force_eager"):
             self.network.eval()
-            # Not through the compiled step: it would compile once more for this mode.
-            total = sum(float(self.objective.forward(*batch.share(self.rank, self.ranks))) for batch in self.validation)
+            total = sum(float(self.objective(*batch.share(self.rank, self.ranks))) for batch in self.validation)
             self.network.train()
             total = float(self.accelerator.reduce(torch.tensor(total, dtype=torch.float64), "sum"))
             loss = total / (sum(batch.total for batch in self.validation) or 1.0)
             self.at.evaluated = self.at.step
-            self.last = (loss, total / self.validation_rows)
+            self.at.last = (loss, total / self.validation_rows)
             if self.at.best is None or loss < self.at.best:
-                self.at.best, self.at.best_nats = self.last
+                self.at.best, self.at.best_nats = self.at.last
                 self.at.stale = 0
                 self.best = {name: value.detach().clone() for name, value in self.parameters.items()}
             else:
@@ -308,7 +320,7 @@ class Run:
             "tokens_per_second": round(at.token_sum / at.seconds_sum, 1) if at.seconds_sum else None,
         }
         if at.evaluated == at.step:
-            line["validation_loss"], line["validation_nats"] = self.last
+            line["validation_loss"], line["validation_nats"] = self.at.last
         at.loss_sum = at.weight_sum = at.seconds_sum = 0.0
         at.token_sum = 0
         self.history.append(line)

@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -62,31 +63,25 @@ class Analysis:
     fingerprints: np.ndarray = field(default_factory=lambda: stack([]))  # (n, 128)
     fragments: Counter[str] = field(default_factory=Counter)
     scaffolds: Counter[str] = field(default_factory=Counter)
-    properties: np.ndarray = field(default_factory=lambda: np.empty((len(COMPARED), 0)))  # (4, n)
-    passed: int = 0  # how many pass the MOSES filters; counted by `analyse` only
+    properties: np.ndarray = field(default_factory=lambda: np.empty((len(COMPARED), 0)))  # (4, n), if asked for
+    passed: int = 0  # how many pass the MOSES filters, if asked for
 
 
-def _measure(smiles: Sequence[str], filters: bool) -> Analysis:
+def _measure(smiles: Sequence[str], *, properties: bool, filters: bool) -> Analysis:
+    names = COMPARED.values() if properties else ()
     with rdBase.BlockLogs():
         mols = [mol for mol in map(parse, smiles) if mol is not None]
-        scaffolds = (murcko_scaffold(mol) for mol in mols)
+        scaffolds = map(murcko_scaffold, mols)
+        values = [[PROPERTIES[name].compute(mol) for mol in mols] for name in names]
         return Analysis(
             total=len(smiles),
             canonical=[Chem.MolToSmiles(mol) for mol in mols],
             fingerprints=stack(map(fingerprint, mols)),
             fragments=Counter(piece for mol in mols for piece in brics_fragments(mol)),
             scaffolds=Counter(scaffold for scaffold in scaffolds if scaffold is not None),
-            properties=np.array([[PROPERTIES[key].compute(mol) for mol in mols] for key in COMPARED.values()]),
+            properties=np.array(values) if properties else np.empty((len(COMPARED), 0)),
             passed=sum(map(passes_moses_filters, mols)) if filters else 0,
         )
-
-
-def _measure_all(smiles: Sequence[str]) -> Analysis:
-    return _measure(smiles, filters=True)
-
-
-def _measure_reference(smiles: Sequence[str]) -> Analysis:
-    return _measure(smiles, filters=False)
 
 
 def _canonical(smiles: Sequence[str]) -> list[str]:
@@ -132,13 +127,18 @@ def _map(
 
 
 def analyse(
-    smiles: Sequence[str], *, filters: bool = True, workers: int = 1, progress: Progress | None = None
+    smiles: Sequence[str],
+    *,
+    properties: bool = True,
+    filters: bool = True,
+    workers: int = 1,
+    progress: Progress | None = None,
 ) -> Analysis:
-    """Parse SMILES and count what MOSES compares. ``workers``: processes; ``filters``: also count those that pass."""
+    """Parse SMILES and count what MOSES compares, on ``workers`` processes; the two slowest parts are optional."""
     whole = Analysis()
     arrays: list[tuple[np.ndarray, np.ndarray]] = []
-    function = _measure_all if filters else _measure_reference
-    for part in _map(function, smiles, workers, progress, "properties"):
+    function = partial(_measure, properties=properties, filters=filters)
+    for part in _map(function, smiles, workers, progress, "analysis"):
         whole.total += part.total
         whole.canonical += part.canonical
         whole.fragments.update(part.fragments)

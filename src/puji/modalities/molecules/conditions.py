@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from rdkit.Chem import QED, Descriptors
+from rdkit.Chem import QED
 
 from puji.modalities.molecules import fragments
 from puji.modalities.molecules.molecule import canonical, parse
@@ -122,7 +122,7 @@ class Conditions(BaseModel):
                 raise Invalid("molecules.similarity_one")
         kept = self.kept
         if kept is not None and self.weight is not None:
-            lightest = float(Descriptors.MolWt(parse(kept))) - 1.01 * fragments.MOST_POINTS * ("*" not in kept)
+            lightest = PROPERTIES["weight"].compute(parse(kept)) - 1.01 * fragments.MOST_POINTS * ("*" not in kept)
             if self.weight.high < lightest:
                 raise Invalid("molecules.weight_of_kept", weight=str(self.weight), lightest=f"{lightest:.0f}")
         if self.tpsa is not None and self.weight is not None and self.tpsa.low > 2 * self.weight.high:
@@ -157,7 +157,8 @@ def highest_qed(logp: Range | None, tpsa: Range | None, weight: Range | None) ->
     for name, asked in (("MW", weight), ("ALOGP", logp), ("PSA", tpsa)):
         if asked is not None:
             curve = QED.adsParameters[name]
-            desirable = max(QED.ads(float(x), curve) for x in np.linspace(asked.low, asked.high, 201))
+            values = np.linspace(asked.low, asked.high, 201)
+            desirable = max(QED.ads(float(value), curve) for value in values)  # type: ignore[no-untyped-call]
             total += getattr(QED.WEIGHT_MEAN, name) * math.log(min(1.0, max(desirable, 1e-9)))
     return math.exp(total / sum(QED.WEIGHT_MEAN))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,9 @@ _BONDS = {
 }
 
 
-def _parts(elements: list[int], bonds: list[tuple[int, int, Chem.BondType | None]], rings: int) -> Counter[object]:
+def _parts(
+    elements: Sequence[int], bonds: Sequence[tuple[int, int, Chem.BondType | None]], rings: int
+) -> Counter[object]:
     """How many atoms, rings, atoms of an element, bonds between two elements, and those of one type, there are.
 
     Element 0 and bond type None are unknown: they count for nothing that is particular. A molecule that holds a pattern
@@ -56,7 +59,7 @@ def _parts_of_pattern(pattern: Chem.Mol) -> Counter[object]:
         exact = _ELEMENT.fullmatch(smarts)
         elements.append(int(exact[1]) if exact else _ORGANIC.get(smarts, 0))
     bonds = [
-        (elements[bond.GetBeginAtomIdx()], elements[bond.GetEndAtomIdx()], _BONDS.get(bond.GetSmarts()))
+        (elements[bond.GetBeginAtomIdx()], elements[bond.GetEndAtomIdx()], _BONDS.get(bond.GetSmarts()))  # type: ignore[call-arg]
         for bond in pattern.GetBonds()
     ]
     rings = len(bonds) - len(elements) + len(Chem.GetMolFrags(pattern))

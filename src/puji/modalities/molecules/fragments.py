@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 from rdkit import Chem
@@ -16,6 +17,7 @@ from rdkit.Chem import rdBase, rdFingerprintGenerator
 from rdkit.DataStructs import ExplicitBitVect, TanimotoSimilarity
 
 from puji.modalities.molecules.molecule import Molecule, canonical, parse
+from puji.modalities.molecules.similarity import BITS, RADIUS
 from puji.modality import Invalid
 
 LINKERS = 0.25
@@ -36,9 +38,7 @@ _BONDS = (
 
 def cuttable(mol: Chem.Mol) -> list[int]:
     """Indices of the acyclic single bonds that a chemist would cut: on a ring, or between carbon and N, O or S."""
-    bonds = {
-        mol.GetBondBetweenAtoms(*pair).GetIdx() for pattern in _BONDS for pair in mol.GetSubstructMatches(pattern)
-    }
+    bonds = {mol.GetBondBetweenAtoms(*pair).GetIdx() for pattern in _BONDS for pair in mol.GetSubstructMatches(pattern)}
     return sorted(bonds)
 
 
@@ -184,7 +184,7 @@ def opened(smiles: str, rng: np.random.Generator) -> str:
 
 @lru_cache(maxsize=64)
 def _query(kept: str) -> Chem.Mol:
-    settings = Chem.AdjustQueryParameters.NoAdjustments()
+    settings: Any = Chem.AdjustQueryParameters.NoAdjustments()
     settings.makeDummiesQueries = True
     mol = parse(kept)
     if _labels(mol):
@@ -205,12 +205,16 @@ def contains(mol: Chem.Mol, kept: str) -> bool:
 
 @cache
 def _generator() -> rdFingerprintGenerator.FingerprintGenerator64:
-    return rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    return rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
 
 
 def fingerprint(mol: Chem.Mol) -> ExplicitBitVect:
-    """Morgan fingerprint of radius 2 in 2,048 bits: Rogers and Hahn, J. Chem. Inf. Model. 50:742 (2010)."""
-    return _generator().GetFingerprint(mol)
+    """Morgan fingerprint, the same as for the nearest training molecule.
+
+    Rogers and Hahn, J. Chem. Inf. Model. 50:742 (2010).
+    """
+    found: ExplicitBitVect = _generator().GetFingerprint(mol)
+    return found
 
 
 def similarity(mol: Chem.Mol, other: Chem.Mol) -> float:

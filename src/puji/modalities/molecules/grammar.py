@@ -23,9 +23,11 @@ DIGITS = "0123456789"
 UNLIMITED = 20
 
 _LIMITS = {"B": 3, "C": 4, "N": 3, "O": 2, "P": 5, "S": 6, "F": 1, "Cl": 1, "Br": 1, "I": 5}
+_SHAPES = {"TH": 2, "AL": 2, "SP": 3, "TB": 20, "OH": 30}
 _AROMATIC = frozenset({"b", "c", "n", "o", "p", "s", "as", "se", "te", "si"})
 _ELEMENTS = frozenset(Chem.GetPeriodicTable().GetElementSymbol(number) for number in range(1, 119)) | _AROMATIC
-_ATOM = re.compile(r"\[(\d*)([A-Z][a-z]?|[a-z]{1,2}|\*)?(@(?:@|[A-Z]{0,2}\d*)?)?(H\d*)?([+-]+\d*)?(:\d*)?\]?")
+_CHIRAL = ("@", "@@", *(f"@{shape}{n}" for shape, most in _SHAPES.items() for n in range(1, most + 1)))
+_ATOM = re.compile(r"\[(\d*)([A-Z][a-z]?|[a-z]{1,2}|\*)?(@(?:@|(?:[AOST][A-Z]?\d*))?)?(H\d*)?([+-]+\d*)?(:\d*)?\]?")
 
 
 class Frame(NamedTuple):
@@ -70,6 +72,7 @@ _AFTER = {
     "branch-bond": "",
     "close-bond": "",
 }
+
 
 @cache
 def limit(atom: str) -> tuple[int, bool]:
@@ -142,11 +145,10 @@ def inside(partial: str, order: int) -> frozenset[str]:
     elif hydrogens:
         found |= {"+", "-", ":"} | (digits if len(hydrogens) == 1 else set())
     elif chirality:
+        found.update(known[len(chirality)] for known in _CHIRAL if known.startswith(chirality) and known != chirality)
+        if chirality not in _CHIRAL:
+            return frozenset(found)
         found |= {"H", "+", "-", ":"}
-        if chirality == "@":
-            found |= {"@", "A", "O", "S", "T"}
-        elif chirality[1] != "@":
-            found |= {"@A": {"L"}, "@O": {"H"}, "@S": {"P"}, "@T": {"B", "H"}}.get(chirality, set(DIGITS))
     else:
         found |= {"@", "H", "+", "-", ":"}
     if limit(partial + "]")[0] >= order:
@@ -190,7 +192,7 @@ class SmilesGrammar:
         opens = closes = False
         if kind in ("atom", "atom-bond") and (fits or (frame.dative and kind == "atom")):
             last = frame.left == order and not frame.dative and not elsewhere
-            opens = not last
+            opens = kind == "atom" and not last  # RDKit writes the bond of a ring where the ring closes
             closes = fits and (not last or waiting == 1)
         usable = frozenset(
             label
@@ -205,11 +207,15 @@ class SmilesGrammar:
             bonds=0 if not _AFTER[kind] else 1 if kind == "point" else min(frame.left, 4),
             dative=bool(_AFTER[kind]) and kind != "point" and (frame.left > 0 or frame.dative),
             branch=bare and (frame.left > 0 or frame.dative),
-            close=bare and bool(below),
+            close=bare and bool(below) and (not waiting or elsewhere),
             closes=usable,
             taken=frozenset(label for ring in state.rings for label in ring.labels) if opens else None,
             points=state.points
-            if points and fits and order == 1 and not kind.startswith("point") and (waiting == 1 or elsewhere or returns)
+            if points
+            and fits
+            and order == 1
+            and not kind.startswith("point")
+            and (waiting == 1 or elsewhere or returns)
             else 0,
             ends=(END if state.points == state.asked else ".") if ends else "",
         )
@@ -235,7 +241,9 @@ class SmilesGrammar:
             return state._replace(kind="branch")
         if token == ")":
             depth = len(state.frames) - 1
-            rings = (ring._replace(near=tuple(place for place in ring.near if place[0] < depth)) for ring in state.rings)
+            rings = (
+                ring._replace(near=tuple(place for place in ring.near if place[0] < depth)) for ring in state.rings
+            )
             return state._replace(kind="close", frames=state.frames[:-1], rings=tuple(sorted(rings)))
         if token in ORDERS:
             return state._replace(kind=_AFTER[state.kind], order=ORDERS[token])
@@ -283,8 +291,8 @@ def _closure_token(label: int) -> str:
 
 def _closure(partial: str) -> frozenset[str]:
     """What may follow the beginning of a ring closure written by characters: %30 or %(100)."""
-    if partial == "%":
-        return frozenset(DIGITS + "(")
+    if partial in ("%", "%("):
+        return frozenset(DIGITS[1:] + "(" if partial == "%" else DIGITS[1:])
     if partial.startswith("%(") and len(partial) > 2:
         return frozenset(DIGITS + ")" if len(partial) < 7 else ")")
     return frozenset(DIGITS)
@@ -338,8 +346,8 @@ def _ring(state: State, label: int) -> State:
     frame = state.frames[-1]
     rings = list(state.rings)
     opens = not any(label in ring.labels for ring in rings)
-    # RDKit tells the order where a ring closes, so an unmarked opening may turn out to be a dative bond.
-    order = 0 if opens and frame.dative and state.kind == "atom" else state.order
+    # The order is told where a ring closes, so what opens here may turn out to be a dative bond.
+    order = 0 if opens and frame.dative else state.order
     frames = (*state.frames[:-1], frame._replace(left=max(frame.left - order, 0)))
     for index, ring in enumerate(rings):
         if label in ring.labels:

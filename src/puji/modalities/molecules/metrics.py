@@ -49,7 +49,7 @@ class Statistics:
     fingerprints: np.ndarray  # (n, 128) packed Morgan fingerprints
     fragments: Mapping[str, int]
     scaffolds: Mapping[str, int]
-    properties: Mapping[str, np.ndarray]  # MOSES name -> (n,)
+    properties: Mapping[str, np.ndarray]  # MOSES name -> (n,); (0,) for TestSF, whose properties are not compared
 
     @classmethod
     def of(cls, smiles: Sequence[str], *, workers: int = 1, progress: Progress | None = None) -> Statistics:
@@ -118,7 +118,7 @@ def moses_references(
     return References(
         known["hashes"],
         _statistics(*source("test"), cache, workers, progress),
-        _statistics(*source("test_scaffolds"), cache, workers, progress),
+        _statistics(*source("test_scaffolds"), cache, workers, progress, properties=False),
     )
 
 
@@ -138,8 +138,8 @@ def _cached(folder: Path | None, key: str, compute: Callable[[], dict[str, np.nd
     return arrays
 
 
-def _counted(source: Source, workers: int, progress: Progress | None) -> dict[str, np.ndarray]:
-    found = analyse(source(), filters=False, workers=workers, progress=progress)
+def _counted(source: Source, workers: int, progress: Progress | None, properties: bool = True) -> dict[str, np.ndarray]:
+    found = analyse(source(), properties=properties, filters=False, workers=workers, progress=progress)
     if not found.canonical:
         raise Invalid("molecules.no_samples")
     return {
@@ -159,9 +159,14 @@ def _activated(source: Source, workers: int, progress: Progress | None) -> dict[
 
 
 def _statistics(
-    identity: str, source: Source, cache: Path | None, workers: int, progress: Progress | None
+    identity: str,
+    source: Source,
+    cache: Path | None,
+    workers: int,
+    progress: Progress | None,
+    properties: bool = True,
 ) -> Statistics:
-    counts = _cached(cache, _key("statistics", identity), lambda: _counted(source, workers, progress))
+    counts = _cached(cache, _key("statistics", identity), lambda: _counted(source, workers, progress, properties))
     normal = _cached(cache, _key("chemnet", identity), lambda: _activated(source, workers, progress))
     return Statistics(
         n=len(counts["fingerprints"]),
@@ -174,7 +179,9 @@ def _statistics(
 
 
 def _activations(smiles: Sequence[str], progress: Progress | None) -> np.ndarray:
-    return chemnet.activations(smiles, progress=None if progress is None else partial(progress, "ChemNet"))
+    place = {text: i for i, text in enumerate(dict.fromkeys(smiles))}
+    tell = None if progress is None else partial(progress, "ChemNet")
+    return chemnet.activations(list(place), progress=tell)[[place[text] for text in smiles]]
 
 
 def cosine(a: Mapping[str, int], b: Mapping[str, int]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,12 +11,15 @@ from pydantic import BaseModel
 from rdkit import Chem
 from rdkit.Chem import rdBase, rdMolDescriptors
 
-from puji.modalities.molecules import fragments, views
+from puji.modalities.molecules import conditions, fragments, views
 from puji.modalities.molecules.bins import Bins
-from puji.modalities.molecules.conditions import Ask, Conditions, Range
+from puji.modalities.molecules.conditions import Range
+from puji.modalities.molecules.data import get_moses, moses_file
+from puji.modalities.molecules.draw import explanation_svg, grid, molecule_svg
 from puji.modalities.molecules.grammar import SmilesGrammar
-from puji.modalities.molecules.molecule import Molecule, canonical, parse, scaffold, standardise
+from puji.modalities.molecules.molecule import Molecule, parse, scaffold, standardise
 from puji.modalities.molecules.properties import PROPERTIES, alerts
+from puji.modalities.molecules.read import read
 from puji.modalities.molecules.tokens import (
     BAND_TOKENS,
     BANDS,
@@ -30,7 +33,14 @@ from puji.modalities.molecules.tokens import (
     tokenize,
     vocabulary_tokens,
 )
-from puji.modality import Candidate, Candidates, Estimate, Grammar, Invalid, Modality, Raw, View
+from puji.modalities.molecules.write import FORMATS, write
+from puji.modality import Candidate, Candidates, Estimate, Grammar, Invalid, Metric, Modality, Raw, View
+
+
+def _moses_training() -> Path:
+    """Fetches MOSES and gives its training set."""
+    return moses_file("train", get_moses())
+
 
 LEARNED_FROM = 10_000
 """Training molecules whose properties set the bins."""
@@ -43,9 +53,10 @@ class Molecules(Modality[Molecule]):
     start: ClassVar[str] = MOL
     splitter: ClassVar[str] = SPLITTER
     context: ClassVar[int] = 512
-    Conditions: ClassVar[type[BaseModel]] = Conditions
-    Ask: ClassVar[type[BaseModel]] = Ask
-    formats: ClassVar[tuple[str, ...]] = ("sdf", "smi")
+    Conditions: ClassVar[type[BaseModel]] = conditions.Conditions
+    Ask: ClassVar[type[BaseModel]] = conditions.Ask
+    formats: ClassVar[tuple[str, ...]] = FORMATS
+    datasets: ClassVar[Mapping[str, Callable[[], Path]]] = {"moses": _moses_training}
     shares: ClassVar[Mapping[str, float]] = views.SHARES
     """How often training shows each direction; see `views`."""
 
@@ -59,8 +70,6 @@ class Molecules(Modality[Molecule]):
 
     def read(self, source: Path) -> Iterator[Raw | Invalid]:
         """Molecules of .smi, .txt, .csv, .tsv, .parquet and .sdf files, each also as .gz, or of a folder of them."""
-        from puji.modalities.molecules.read import read
-
         return read(source, self.column)
 
     def preprocess(self, raw: Raw) -> Molecule:
@@ -101,7 +110,9 @@ class Molecules(Modality[Molecule]):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state`."""
         quantiles = state.get("quantiles", {})
-        self.bins = {name: Bins(np.asarray(quantiles[name], dtype=np.float64)) for name in PROPERTIES if name in quantiles}
+        self.bins = {
+            name: Bins(np.asarray(quantiles[name], dtype=np.float64)) for name in PROPERTIES if name in quantiles
+        }
 
     def tokens(self) -> list[str]:
         """All tokens in their fixed order, END first."""
@@ -117,10 +128,10 @@ class Molecules(Modality[Molecule]):
 
     # -- step 4: decode ----------------------------------------------------------------------------------------------
 
-    def describe(self, record: Molecule) -> Conditions:
+    def describe(self, record: Molecule) -> conditions.Conditions:
         """The properties of a molecule as conditions; asking for them prompts with the bins it lies in."""
         values = {name: Range.of(known.compute(record.mol)) for name, known in PROPERTIES.items()}
-        return Conditions.model_construct(**values)
+        return conditions.Conditions.model_construct(None, **values)
 
     def prompt(self, conditions: BaseModel, rng: np.random.Generator) -> list[str]:
         """Bins of the properties, what to keep or what to resemble, `MOL`.
@@ -128,7 +139,7 @@ class Molecules(Modality[Molecule]):
         A range becomes a bin drawn from it as often as training molecules fall there; a scaffold without attachment points
         gets one to three at random; the band of similarity is drawn likewise.
         """
-        asked = _conditions(conditions)
+        asked = _asked(conditions)
         tokens = []
         for name, wanted in asked.properties().items():
             if name not in self.bins:
@@ -148,21 +159,33 @@ class Molecules(Modality[Molecule]):
 
     def warnings(self, conditions: BaseModel) -> list[Invalid]:
         """What will be answered only approximately: values outside those of the training molecules."""
-        asked = _conditions(conditions)
+        asked = _asked(conditions)
         found = []
         for name, wanted in asked.properties().items():
             if name in self.bins and not self.bins[name].holds(wanted.low, wanted.high):
                 low, high = self.bins[name].quantiles[[0, -1]]
-                found.append(Invalid("molecules.outside", option=name, value=str(wanted), low=f"{low:g}", high=f"{high:g}"))
+                found.append(
+                    Invalid("molecules.outside", option=name, value=str(wanted), low=f"{low:g}", high=f"{high:g}")
+                )
         if asked.similarity is not None and asked.similarity.high < BANDS[0]:
             found.append(
-                Invalid("molecules.outside", option="similarity", value=str(asked.similarity), low=BANDS[0], high=BANDS[-1])
+                Invalid(
+                    "molecules.outside", option="similarity", value=str(asked.similarity), low=BANDS[0], high=BANDS[-1]
+                )
             )
         return found
 
+    def target(self, record: Molecule, name: str) -> tuple[list[str], dict[str, float]]:
+        """The whole molecule, and the bins of the property ``name`` with their medians."""
+        if name not in PROPERTIES:
+            raise Invalid("molecules.property", value=name, known=", ".join(PROPERTIES))
+        if name not in self.bins:
+            raise Invalid("molecules.not_learned", option=name)
+        return self.encode(record), dict(zip(bin_tokens(name), self.bins[name].medians().tolist(), strict=True))
+
     def question(self, record: Molecule, ask: BaseModel) -> Candidates:
         """Compares the bins of each property after the whole molecule."""
-        names = ask.properties if isinstance(ask, Ask) else tuple(PROPERTIES)
+        names = ask.properties if isinstance(ask, conditions.Ask) else tuple(PROPERTIES)
         if not self.bins:
             raise Invalid("molecules.not_learned", option=", ".join(names))
         whole = self.encode(record)
@@ -186,17 +209,17 @@ class Molecules(Modality[Molecule]):
             begin = list(prompt).index(KEEP) + 1
             kept = text([token for token in prompt[begin:] if token != MOL])
             return fragments.join(kept, smiles)
-        record = Molecule(canonical(parse(smiles)))
-        if "." in record.smiles:
+        mol = parse(smiles)
+        if len(Chem.GetMolFrags(mol)) > 1:
             raise Invalid("molecules.several")
-        return record
+        return standardise(mol)
 
     def accept(self, record: Molecule, conditions: BaseModel) -> None:
         """Refuses a molecule without the part to keep, outside a range, or equal to the one to resemble.
 
         A single value is a wish, not a limit: `deviations` says how far a molecule is from it.
         """
-        asked = _conditions(conditions)
+        asked = _asked(conditions)
         if asked.kept is not None and not fragments.contains(record.mol, asked.kept):
             raise Invalid("molecules.not_kept")
         if asked.like is not None and record.smiles == asked.like:
@@ -207,11 +230,9 @@ class Molecules(Modality[Molecule]):
             if distance:
                 raise Invalid("molecules.outside_asked", option=name, value=str(limits[name]))
 
-    def deviations(
-        self, record: Molecule, conditions: BaseModel, names: set[str] | None = None
-    ) -> dict[str, float]:
+    def deviations(self, record: Molecule, conditions: BaseModel, names: set[str] | None = None) -> dict[str, float]:
         """How far each property that was asked for (or only ``names``) is from what was asked; 0 within a range."""
-        asked = _conditions(conditions)
+        asked = _asked(conditions)
         found = {
             name: wanted.distance(PROPERTIES[name].compute(record.mol))
             for name, wanted in asked.properties().items()
@@ -225,7 +246,7 @@ class Molecules(Modality[Molecule]):
         """SMILES, the five properties, structural alerts, formula, heavy atoms and InChIKey."""
         mol = record.mol
         with rdBase.BlockLogs():
-            key = Chem.MolToInchiKey(mol)
+            key = Chem.MolToInchiKey(mol)  # type: ignore[no-untyped-call]
         return {
             "smiles": record.smiles,
             **{name: round(known.compute(mol), 3) for name, known in PROPERTIES.items()},
@@ -235,29 +256,41 @@ class Molecules(Modality[Molecule]):
             "inchikey": key,
         }
 
+    def revive(self, line: str) -> Molecule:
+        """The molecule of a canonical SMILES that `dump` gave."""
+        return Molecule(line)
+
     def write(self, rows: Sequence[Mapping[str, Any]], target: Path) -> None:
         """An SDF with 2D coordinates and all fields as properties, or a SMILES file."""
-        from puji.modalities.molecules.write import write
-
         write(rows, target)
+
+    def figure(self, rows: Sequence[Mapping[str, Any]], kind: str) -> str | bytes:
+        """A grid of the molecules with their properties, as SVG text or PNG bytes."""
+        return grid(rows, kind)
 
     def render(self, record: Molecule) -> dict[str, str | bytes]:
         """The SMILES and the drawn molecule as SVG."""
-        from puji.modalities.molecules.draw import molecule_svg
-
         return {"text/plain": record.smiles, "image/svg+xml": molecule_svg(record.mol)}
 
     def render_explanation(
         self, record: Molecule, tokens: Sequence[str], scores: np.ndarray, attention: np.ndarray | None = None
     ) -> dict[str, str | bytes]:
         """The atoms coloured by their scores and, if given, the strongest attention between atoms as arcs, as SVG."""
-        from puji.modalities.molecules.draw import explanation_svg
-
         return {"image/svg+xml": explanation_svg(tokens, scores, attention)}
 
+    def metrics(self, generated: Sequence[str], references: Mapping[str, Any]) -> dict[str, Metric]:
+        """The MOSES benchmark. ``references``: SMILES under "train", "test" and perhaps "test_scaffolds"; none: MOSES's."""
+        from puji.modalities.molecules.metrics import References, moses, moses_references
 
-def _conditions(conditions: BaseModel) -> Conditions:
-    return conditions if isinstance(conditions, Conditions) else Conditions()
+        if not references:
+            return moses(generated, moses_references())
+        if not {"train", "test"} <= set(references) <= {"train", "test", "test_scaffolds"}:
+            raise Invalid("molecules.references")
+        return moses(generated, References.of(**references))
+
+
+def _asked(given: BaseModel) -> conditions.Conditions:
+    return given if isinstance(given, conditions.Conditions) else conditions.Conditions()
 
 
 def _from_block(block: str) -> Chem.Mol:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Any
 
 from rdkit import Chem
 from rdkit.Chem import rdBase
@@ -81,7 +82,13 @@ def standardise(mol: Chem.Mol) -> Molecule:
             return Molecule(smiles)
         if len(seen) > 10:
             raise Invalid("molecules.unparsable")
-        smiles = canonical(_cleaned(parse(smiles)))
+        try:
+            smiles = canonical(_cleaned(parse(smiles)))
+        except Invalid:
+            # Uncharging an odd ion can make a molecule that RDKit does not accept; then the ion stays.
+            if "." in smiles:
+                raise
+            return Molecule(smiles)
     return Molecule(min(seen[seen.index(smiles) :]))
 
 
@@ -92,7 +99,8 @@ def scaffold(mol: Chem.Mol) -> str:
     """
     with rdBase.BlockLogs():
         try:
-            return Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(mol), isomericSmiles=False)
+            core: Any = MurckoScaffold.GetScaffoldForMol(mol)  # type: ignore[no-untyped-call]
+            return str(Chem.MolToSmiles(core, isomericSmiles=False))
         except (ValueError, RuntimeError):
             return ""
 

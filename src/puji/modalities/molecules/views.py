@@ -10,7 +10,6 @@ The last two also with properties in front. Only the body, END and the answers a
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -36,22 +35,19 @@ RESPELLED = 0.5
 BY_CHARACTERS = 0.1
 """Share of the prompts' bracket atoms written by their characters."""
 
-MOST_INDEXED = 300_000
+MOST_INDEXED = 200_000
 
 
 class Analogues:
     """Training molecules by scaffold, to find one that is like another.
 
-    Indexes at most `MOST_INDEXED` molecules drawn at random, for at most ``seconds``; about 0.3 ms each.
+    Indexes at most `MOST_INDEXED` molecules, drawn at random but always the same; about 0.4 ms each.
     """
 
-    def __init__(self, records: Sequence[Molecule] = (), seconds: float = 120.0, seed: int = 0) -> None:
+    def __init__(self, records: Sequence[Molecule] = (), seed: int = 0) -> None:
         self._members: dict[str, list[str]] = defaultdict(list)
         order = np.random.default_rng(seed).permutation(len(records))[:MOST_INDEXED]
-        until = time.monotonic() + seconds
         for index in order:
-            if time.monotonic() > until:
-                break
             smiles = records[index].smiles
             if core := scaffold(parse(smiles)):
                 self._members[core].append(smiles)
@@ -84,7 +80,7 @@ def drawn_properties(
     chosen = [names[index] for index in rng.permutation(len(names))[: int(rng.integers(least, most + 1))]]
     if not shuffled:
         chosen.sort(key=names.index)
-    mol = parse(smiles) if chosen else None
+    mol = parse(smiles)
     return [f"<{name}:{bins[name].index(PROPERTIES[name].compute(mol))}>" for name in chosen]
 
 
@@ -98,11 +94,8 @@ def view(
 ) -> View:
     """One view of ``record``; before `learn` and `prepare` only those that need neither bins nor analogues."""
     smiles = record.smiles
-    point = rng.random() * sum(shares.values())
-    for direction, share in shares.items():
-        point -= share
-        if point < 0:
-            break
+    limits = np.cumsum(list(shares.values()))
+    direction = list(shares)[int(np.searchsorted(limits[:-1], rng.random() * limits[-1], side="right"))]
     prompt: list[str] = []
     told = body(smiles)
     if direction == "keep" and (pair := fragments.cuts(parse(smiles), rng)):

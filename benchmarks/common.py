@@ -1,0 +1,47 @@
+"""What every suite shares: where results go, and what stands beside each number."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from puji.training import _commit as commit
+from puji.training import machine
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PACKAGES = ("puji", "torch", "transformers", "numpy", "rdkit", "fcd")
+
+
+def write(suite: str, results: dict[str, Any], *, quick: bool, seconds: float) -> Path:
+    """Write one suite's results with machine, versions, command and commit. Quick ones never replace full ones."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / (f"{suite}.quick.json" if quick else f"{suite}.json")
+    content = {
+        "suite": suite,
+        "quick": quick,
+        "command": f"python -m benchmarks {' '.join(sys.argv[1:]) or suite}",
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "seconds": round(seconds, 1),
+        "machine": machine(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "results": results,
+    }
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return path
+
+
+def read(suite: str) -> dict[str, Any] | None:
+    """A suite's full results; None if it has not run."""
+    path = RESULTS / f"{suite}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def metrics_rows(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics as plain values for JSON."""
+    return {name: {"value": one.value, "n": one.n, "better": one.better} for name, one in metrics.items()}

@@ -1,0 +1,91 @@
+"""The MOSES benchmark: 30,000 raw draws at temperature 1, no grammar, retry, filter or reranking; beside dummies.
+
+The product mode (grammar on) has its own row. Test and TestSF are only scored here, never used for a choice.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, defaultdict
+from typing import Any
+
+import puji
+from benchmarks.common import metrics_rows
+from puji import flow
+from puji.engine.decode import Prompt
+from puji.modalities.molecules.data import moses_split
+from puji.modalities.molecules.metrics import References, moses, moses_references
+from puji.modalities.molecules.tokens import text, tokenize
+from puji.model import Model
+
+SEEDS = (0, 1, 2)
+DRAWS = 30_000
+
+
+def raw(model: Model[Any], n: int, seed: int) -> list[str]:
+    """``n`` raw draws as text, in order, whatever they are."""
+    start = (model.vocabulary.ids[model.modality.start],)
+    prompts = (Prompt(start, seed=seed * 10**9 + row, header=1) for row in range(n))
+    draws = flow.decode(model.network, model.vocabulary, prompts, max_new_tokens=200)
+    ordered = sorted(draws, key=lambda one: one.index)
+    return [text(model.vocabulary.decode(one.ids)) if one.ended == "end" else "" for one in ordered]
+
+
+def ngrams(corpus: list[str], n: int, seed: int, order: int = 8) -> list[str]:
+    """Draws from counts of what follows the last ``order`` tokens; shorter contexts where a longer one is new."""
+    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for smiles in corpus:
+        tokens = ["<mol>", *tokenize(smiles), "<end>"]
+        for place in range(1, len(tokens)):
+            counts[tuple(tokens[max(0, place - order) : place])][tokens[place]] += 1
+    rng = random.Random(seed)
+    drawn = []
+    for _ in range(n):
+        tokens = ["<mol>"]
+        while tokens[-1] != "<end>" and len(tokens) < 200:
+            context = tuple(tokens[-order:])
+            found = counts[context]
+            tokens += rng.choices(list(found), list(found.values()))
+        drawn.append(text(tokens))
+    return drawn
+
+
+def dummies(n: int) -> dict[str, list[str]]:
+    """What a model must beat: training molecules copied, and an n-gram model."""
+    train = list(moses_split("train"))
+    shuffled = random.Random(0).sample(train, n)
+    return {"copies of training molecules": shuffled, "8-gram of 200,000 molecules": ngrams(train[:200_000], n, 0)}
+
+
+def scored(samples: list[str], references: References) -> dict[str, Any]:
+    started = time.perf_counter()
+    found = metrics_rows(moses(samples, references, workers=2))
+    print(f"  scored {len(samples)} in {time.perf_counter() - started:.0f} s: ", end="")
+    print({name: round(one["value"], 4) for name, one in found.items() if name in ("valid", "FCD/Test", "FCD/TestSF", "Novelty")})
+    return found
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Rows of MOSES metrics: ours raw for each seed, ours with the grammar, and the dummies."""
+    model = puji.load("molecules")
+    n, seeds = (300, SEEDS[:1]) if quick else (DRAWS, SEEDS)
+    references = small_references() if quick else moses_references()
+    results: dict[str, Any] = {"protocol": {"draws": n, "temperature": 1.0, "seeds": list(seeds), "raw": True}}
+    results["model"] = {name: model.card.get(name) for name in ("data", "training", "parameters", "commit")}
+    results["raw"] = [scored(raw(model, n, seed), references) for seed in seeds]
+    batch = model.generate(n, seed=seeds[0])
+    results["product"] = scored([record.smiles for record in batch], references)
+    results["product_attempts"] = batch.attempts
+    results["dummies"] = {
+        name: scored(samples, references) for name, samples in ({} if quick else dummies(n)).items()
+    }
+    return results
+
+
+def small_references() -> References:
+    """A few hundred molecules instead of MOSES, so that a quick run needs no data."""
+    from puji.registry import CHECKPOINTS
+
+    lines = (CHECKPOINTS.parent.parent.parent / "tests" / "data" / "molecules.smi").read_text("utf-8").split()
+    return References.of(lines[:200], lines[200:300], lines[300:])

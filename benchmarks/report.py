@@ -1,0 +1,160 @@
+"""RESULTS.md from results/*.json. A test fails when the page is not what this makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks import common
+
+PAGE = Path(__file__).parent.parent / "RESULTS.md"
+
+PUBLISHED = {
+    "Train (reference)": "1.0 | 1.0 | .008 | .4755 | .6419 | .5859 | 1.0 | .9986 | .9907 | 0 | .8567 | .8508 | 1.0 | -",
+    "NGram": ".2376 | .9217 | 5.507 | 6.231 | .5209 | .4997 | .9846 | .9815 | .5302 | .0977 | .8738 | .8644 | .9582 | .9694",
+    "CharRNN": ".9748 | .9994 | .0732 | .5204 | .6015 | .5649 | .9998 | .9983 | .9242 | .1101 | .8562 | .8503 | .9943 | .8419",
+    "VAE": ".9767 | .9984 | .099 | .567 | .6257 | .5783 | .9994 | .9984 | .9386 | .0588 | .8558 | .8498 | .997 | .6949",
+    "JTN-VAE": "1.0 | .9996 | .3954 | .9382 | .5477 | .5194 | .9965 | .9947 | .8964 | .1009 | .8551 | .8493 | .976 | .9143",
+}
+"""Rows of the table of the MOSES README (30,000 samples)."""
+
+COLUMNS = (
+    ("valid", "unique@10k", "FCD/Test", "FCD/TestSF", "SNN/Test", "SNN/TestSF", "Frag/Test", "Frag/TestSF")
+    + ("Scaf/Test", "Scaf/TestSF", "IntDiv", "IntDiv2", "Filters", "Novelty")
+)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _row(metrics: dict[str, Any]) -> list[str]:
+    return [number(metrics[name]["value"]) if name in metrics else "-" for name in COLUMNS]
+
+
+def quality(results: dict[str, Any]) -> str:
+    raw = results["raw"]
+    ours = [mean(row[name]["value"] for row in raw) if name in raw[0] else None for name in COLUMNS]
+    spread = [stdev(row[name]["value"] for row in raw) if len(raw) > 1 and name in raw[0] else None for name in COLUMNS]
+    rows = [
+        [f"**Puji, raw draws** (mean of {len(raw)} seeds)", *map(number, ours)],
+        ["standard deviation over seeds", *map(number, spread)],
+        ["Puji, grammar on (`puji generate`)", *_row(results["product"])],
+        *([f"dummy: {name}", *_row(metrics)] for name, metrics in results["dummies"].items()),
+        *([f"{name} (published)", *row.split(" | ")] for name, row in PUBLISHED.items()),
+    ]
+    training = results["model"]["training"]
+    wasserstein = [name for name in raw[0] if name not in COLUMNS]
+    more = table(["measured on the raw draws", "mean"], ([n, number(mean(r[n]["value"] for r in raw))] for n in wasserstein))
+    return (
+        f"{results['protocol']['draws']:,} draws at temperature 1, no grammar, retry, filter or reranking; scored on MOSES Test"
+        " and TestSF, which were used for nothing else. Trained on"
+        f" {results['model']['data']['training_records']:,} MOSES training molecules for {training['epochs']:.2f} epochs"
+        f" ({training['tokens']:,} tokens, {training['core_hours']:.1f} core-hours), {results['model']['parameters']:,}"
+        f" parameters.\n\n{table(['', *COLUMNS], rows)}\n\n{more}"
+    )
+
+
+def conditions(results: dict[str, Any]) -> str:
+    parts = [
+        "Asked for the values of 200 molecules of MOSES Test, ten draws each; the dummy picks real molecules at random.",
+        table(
+            ["property", "mean absolute error", "dummy", "correlation", "dummy", "valid", "unique"],
+            (
+                [
+                    name,
+                    number(row["ours"]["mean_absolute_error"], 3),
+                    number(row["dummy"]["mean_absolute_error"], 3),
+                    number(row["ours"]["correlation"], 3),
+                    number(row["dummy"]["correlation"], 3),
+                    number(row["valid"], 3),
+                    number(row["unique"], 3),
+                ]
+                for name, row in results["properties"].items()
+            ),
+        ),
+        table(
+            ["part to keep", "asked", "molecules", "kept", "valid", "unique"],
+            (
+                [name, str(r["asked"]), str(r["n"]), number(r["kept"], 3), number(r["valid"], 3), number(r["unique"], 3)]
+                for name, r in results["kept"].items()
+            ),
+        ),
+        "Analogues: mean Tanimoto similarity {similarity:.3f} (random molecule: {dummy_similarity:.3f}), {share:.1%} at 0.4 or"
+        " more, {valid:.1%} valid, n = {n}.".format(share=results["analogues"]["share_above_0.4"], **results["analogues"]),
+        table(
+            ["predicted", "mean absolute error", "correlation", "80 % interval holds"],
+            (
+                [n, number(r["mean_absolute_error"], 3), number(r["correlation"], 3), number(r["coverage_80"], 3)]
+                for n, r in results["predictions"].items()
+            ),
+        ),
+    ]
+    return "\n\n".join(parts)
+
+
+def plain(results: dict[str, Any]) -> str:
+    """Any nested results as a table of dotted names."""
+    rows: list[list[str]] = []
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(f"{prefix} {name}".strip(), inner)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for index, inner in enumerate(value):
+                walk(f"{prefix} {index}", inner)
+        else:
+            rows.append([prefix, f"{value:.4g}" if isinstance(value, float) else str(value)])
+
+    walk("", results)
+    return table(["", ""], rows)
+
+
+SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
+    ("molecules_quality", "Molecules: MOSES", quality),
+    ("calibration", "Molecules: is our MOSES right?", plain),
+    ("molecules_conditions", "Molecules: what was asked and what came", conditions),
+    ("sampling", "Sampling speed", plain),
+    ("training", "Training speed", plain),
+    ("startup", "From the command line", plain),
+    ("explanations", "Explanations", plain),
+)
+
+
+def page() -> str:
+    """The whole of RESULTS.md."""
+    parts = [
+        "# Results",
+        "Generated by `make bench` from `benchmarks/results/*.json`; do not edit. Each section names its command, commit and"
+        " machine. What was tried on the way stands in [docs/lab-notebook.md](docs/lab-notebook.md).",
+    ]
+    for suite, title, told in SECTIONS:
+        content = common.read(suite)
+        if content is None:
+            continue
+        machine, versions = content["machine"], content["versions"]
+        parts.append(f"## {title}")
+        parts.append(told(content["results"]))
+        parts.append(
+            f"`{content['command']}`, {content['date']}, commit {content['commit']}, {content['seconds']:.0f} s on"
+            f" {machine['cores']} cores ({machine['processor']}), Python {machine['python']}, "
+            + ", ".join(f"{name} {number}" for name, number in versions.items())
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def write() -> None:
+    """Write RESULTS.md."""
+    PAGE.write_text(page(), "utf-8")
+
+
+if __name__ == "__main__":
+    write()

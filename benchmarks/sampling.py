@@ -1,0 +1,187 @@
+"""Sequences per second of decoding against stock ``generate``: same weights, same run, both stopping at the end token.
+
+python -m benchmarks.sampling [--quick] [--checkpoint FOLDER] [--threads N]
+
+Stock is given its best of several batch sizes and two precisions; ours has no batch size to choose. Runs alternate, and
+the best of each counts, so that what else the machine does hits both. Without a checkpoint a stand-in of the same shape
+is trained in a minute, on made-up sequences as long as molecules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import LlamaForCausalLM
+
+from puji.engine import network
+from puji.engine.decode import Prompt, decode
+
+CHECKPOINT = Path(__file__).parents[1] / "src" / "puji" / "checkpoints" / "molecules"
+VOCABULARY, START, END, PAD = 620, 2, 1, 0
+LONGEST = 100
+PRECISIONS = ("float32", "bfloat16")
+
+
+def stand_in(steps: int) -> LlamaForCausalLM:
+    """A network of size small that ends its sequences after 36 +- 6 tokens; each token says roughly where it stands."""
+    built = network.build(network.config("small", VOCABULARY, context=256, pad=PAD, end=END), seed=0)
+    optimizer = torch.optim.AdamW(built.parameters(), lr=3e-3)
+    rng = np.random.default_rng(0)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 3e-3 * min(1.0, (step + 1) / 10, 0.1 + (steps - step) / steps)
+        lengths = np.clip(rng.normal(36, 6, 32).round().astype(int), 8, 58)
+        ids = torch.zeros(32, lengths.max() + 2, dtype=torch.long)
+        for row, length in enumerate(lengths):
+            ids[row, 0], ids[row, length + 1] = START, END
+            ids[row, 1 : length + 1] = torch.from_numpy(3 + 10 * np.arange(length) + rng.integers(0, 10, length))
+        logits = built(input_ids=ids[:, :-1]).logits
+        functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD).backward()
+        torch.nn.utils.clip_grad_norm_(built.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return built.eval()
+
+
+def load(folder: Path | None, quick: bool) -> tuple[LlamaForCausalLM, int, int, str]:
+    """Network, start and end id, and where it comes from."""
+    if folder is None and (CHECKPOINT / "config.json").exists():
+        folder = CHECKPOINT
+    if folder is None:
+        return stand_in(60 if quick else 120), START, END, "stand-in"
+    built = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    vocabulary = json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    return built, vocabulary["<mol>"], vocabulary["<end>"], folder.name
+
+
+def timed(work: Callable[[], int]) -> tuple[float, int]:
+    """Seconds, and what ``work`` returned."""
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+def ours(built: LlamaForCausalLM, start: int, end: int, rows: int, dtype: Any, seed: int) -> int:
+    """Tokens generated in ``rows`` sequences."""
+    prompts = (Prompt((start,), seed * rows + i, 1) for i in range(rows))
+    return sum(len(row.ids) for row in decode(built, prompts, end=end, max_new_tokens=LONGEST, dtype=dtype))
+
+
+def stock(built: LlamaForCausalLM, start: int, end: int, rows: int) -> int:
+    """Tokens generated in one batch of ``rows`` sequences by ``generate``; without top-k, which it would add."""
+    prompt = torch.full((rows, 1), start)
+    ids = built.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=LONGEST,
+        eos_token_id=end,
+        pad_token_id=PAD,
+    )[:, 1:]
+    return int((ids != PAD).sum())
+
+
+def gemm_limit(dtype: torch.dtype, seconds: float) -> float:
+    """The most GFLOP/s of matrix products of a size that suits the machine."""
+    a, b = torch.randn(1024, 1024).to(dtype), torch.randn(1024, 1024).to(dtype)
+    best, until = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        took, _ = timed(lambda: len(torch.mm(a, b)))
+        best = max(best, 2 * 1024**3 / took / 1e9)
+    return best
+
+
+def multiplied(built: LlamaForCausalLM) -> int:
+    """Weights that a token is multiplied with: all matrices, the embedding once (as the head)."""
+    return sum(p.numel() for name, p in built.named_parameters() if p.ndim == 2 and "lm_head" not in name)
+
+
+def peak_memory() -> float:
+    """Most memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
+    """Measure; sequences per second by method and precision, their ratio, and shares of the machine's limit."""
+    built, start, end, source = load(checkpoint, quick)
+    rows, rounds, batches = (512, 2, (128, 256)) if quick else (2048, 3, (64, 128, 256, 512))
+    networks = {"float32": built, "bfloat16": LlamaForCausalLM(built.config).to(torch.bfloat16).eval()}
+    networks["bfloat16"].load_state_dict(built.state_dict())
+    speed: dict[str, float] = {}
+    lengths: dict[str, float] = {}
+    limits = dict.fromkeys(PRECISIONS, 0.0)
+    first: dict[str, float] = {}
+
+    def record(name: str, took: float, sequences: int, tokens: int) -> None:
+        speed[name] = max(speed.get(name, 0.0), sequences / took)
+        lengths[name] = tokens / sequences
+
+    for dtype in PRECISIONS:  # compiles, or reads what was compiled before
+        first[dtype] = timed(lambda dtype=dtype: ours(built, start, end, 1, dtype, 0))[0]
+    before = peak_memory()
+    memory: dict[str, float] = {}
+    for seed in range(rounds):
+        for dtype in PRECISIONS:
+            limits[dtype] = max(limits[dtype], gemm_limit(getattr(torch, dtype), 0.5))
+            took, tokens = timed(lambda dtype=dtype, seed=seed: ours(built, start, end, rows, dtype, seed + 1))
+            record(f"puji {dtype}", took, rows, tokens)
+        memory.setdefault("puji", peak_memory() - before)
+        for dtype in PRECISIONS:
+            for batch in batches:
+                torch.manual_seed(seed)
+                took, tokens = timed(lambda dtype=dtype, batch=batch: stock(networks[dtype], start, end, batch))
+                record(f"generate {dtype} batch {batch}", took, batch, tokens)
+        memory.setdefault("generate", peak_memory() - before)
+    best = max((name for name in speed if name.startswith("generate")), key=lambda name: speed[name])
+    latency = {
+        dtype: min(timed(lambda d=dtype: ours(built, start, end, 1, d, 7))[0] for _ in range(3)) for dtype in PRECISIONS
+    }
+    flops = 2 * multiplied(built)
+    return {
+        "suite": "sampling",
+        "weights": source,
+        "threads": torch.get_num_threads(),
+        "machine": platform.processor() or platform.machine(),
+        "tokens_per_sequence": {name: round(value, 1) for name, value in lengths.items()},
+        "sequences_per_second": {name: round(value, 1) for name, value in speed.items()},
+        "best_generate": best,
+        "times_generate": {dtype: round(speed[f"puji {dtype}"] / speed[best], 2) for dtype in PRECISIONS},
+        "gemm_limit_gflops": {dtype: round(limit, 1) for dtype, limit in limits.items()},
+        "share_of_gemm_limit": {
+            dtype: round(speed[f"puji {dtype}"] * lengths[f"puji {dtype}"] * flops / 1e9 / limits[dtype], 3)
+            for dtype in PRECISIONS
+        },
+        "one_sequence_seconds": {dtype: round(value, 4) for dtype, value in latency.items()},
+        "first_call_seconds": {dtype: round(value, 2) for dtype, value in first.items()},
+        "memory_above_start_mb": {name: round(value) for name, value in memory.items()},
+    }
+
+
+def main() -> None:
+    """Print the results as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    print(json.dumps(run(options.quick, options.checkpoint), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""Molecules from the field's file formats, one at a time, in bounded memory; what cannot be read is refused with its place."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import polars as pl
+
+from puji.modalities.molecules.molecule import parse
+from puji.modality import Invalid, Raw
+
+ENDINGS = (".smi", ".smiles", ".txt", ".csv", ".tsv", ".parquet", ".pq", ".sdf", ".sd", ".mol")
+"""File name endings that `read` knows, each also with ``.gz``."""
+
+COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "isosmiles", "structure", "mol", "molecule")
+"""Names of the column that holds the SMILES, whatever their case, the likeliest first."""
+
+LONGEST_LINE = 100_000
+"""Bytes. A longer line is passed over in pieces and refused."""
+LONGEST_RECORD = 1_000_000
+"""Characters of one record of an SDF."""
+LOOKED_AT = 20
+"""Rows that are tried where no column's name tells which holds the SMILES."""
+CHUNK = 50_000
+"""Rows of a Parquet file held at once."""
+
+Line = tuple[int, str]
+
+
+def read(source: Path, column: str | None = None) -> Iterator[Raw | Invalid]:
+    """Yield the molecules of a file, or of all files in a folder that have a known ending, as SMILES or Mol blocks.
+
+    ``column``: the column of a table that holds the SMILES; None: found by its name, else by what parses.
+    A file that holds nothing, is binary, damaged, missing or of an unknown kind comes out as one Invalid.
+    """
+    if source.is_dir():
+        files = sorted(path for path in source.rglob("*") if path.is_file() and _ending(path) in ENDINGS)
+        if not files:
+            yield Invalid("molecules.read.folder", source=str(source), endings=", ".join(ENDINGS))
+    else:
+        files = [source]
+    for path in files:
+        yield from _file(path, column)
+
+
+def _ending(path: Path) -> str:
+    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+
+
+def _file(path: Path, column: str | None) -> Iterator[Raw | Invalid]:
+    ending, found = _ending(path), False
+    try:
+        if ending in (".parquet", ".pq"):
+            items = _parquet(path, column)
+        elif ending in (".sdf", ".sd", ".mol"):
+            items = _sdf(path)
+        elif ending in (".csv", ".tsv"):
+            items = _table(path, "\t" if ending == ".tsv" else None, column)
+        elif ending in ENDINGS:
+            items = _smiles(path)
+        else:
+            raise Invalid("molecules.read.ending", endings=", ".join(ENDINGS))
+        for item in items:
+            found = True
+            yield item if isinstance(item, Raw) else item.at(str(path), item.line)
+        if not found:
+            raise Invalid("molecules.read.nothing")
+    except Invalid as refusal:
+        yield refusal.at(str(path), refusal.line)
+    except FileNotFoundError:
+        yield Invalid("molecules.read.missing", source=str(path))
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        yield Invalid("molecules.read.damaged", source=str(path))
+    except OSError as error:
+        yield Invalid("molecules.read.failed", source=str(path), why=error.strerror or str(error))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, unpacked if it is gzip, whatever its ending."""
+    with path.open("rb") as plain:
+        packed = plain.peek(2)[:2] == b"\x1f\x8b"
+        if not packed:
+            yield plain
+            return
+        with gzip.GzipFile(fileobj=plain) as unpacked, io.BufferedReader(cast("io.RawIOBase", unpacked)) as buffered:
+            yield cast(BinaryIO, buffered)
+
+
+def _lines(path: Path) -> Iterator[Line | Invalid]:
+    """Numbered lines of a text file without their ends; Invalid for one that is too long or no UTF-8.
+
+    Raises Invalid for a binary file.
+    """
+    with _opened(path) as stream:
+        number = 0
+        while piece := stream.readline(LONGEST_LINE):
+            number += 1
+            if b"\0" in piece:
+                raise Invalid("molecules.read.binary", line=number)
+            if len(piece) == LONGEST_LINE and not piece.endswith(b"\n"):
+                while (rest := stream.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+                    pass
+                yield Invalid("molecules.read.long_line", line=number, limit=LONGEST_LINE)
+                continue
+            try:
+                text = piece.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                yield Invalid("molecules.read.encoding", line=number)
+                continue
+            yield number, text.rstrip("\r\n")
+
+
+def _smiles(path: Path) -> Iterator[Raw | Invalid]:
+    """A SMILES, then perhaps white space and a name, on each line; comments begin with "#"."""
+    for line in _lines(path):
+        if isinstance(line, Invalid):
+            yield line
+            continue
+        number, text = line
+        words = text.split(maxsplit=1)
+        if not words or words[0].startswith("#") or (number == 1 and words[0].lower() in COLUMNS):
+            continue
+        yield Raw(words[0], str(path), number)
+
+
+def _table(path: Path, separator: str | None, column: str | None) -> Iterator[Raw | Invalid]:
+    """One molecule a line. A quoted cell must not hold a line break."""
+    lines = _lines(path)
+    for line in lines:
+        if isinstance(line, Invalid):
+            yield line
+        elif line[1].strip():
+            break
+    else:
+        return
+    number, header = line
+    separator = separator or max(",;\t", key=header.count)
+    names = [name.strip() for name in _cells(header, separator)]
+    place = _named(names, column)
+    rest: Iterator[Line | Invalid] = lines
+    if place is None:
+        first = list(islice(lines, LOOKED_AT))
+        rows = [_cells(one[1], separator) for one in first if not isinstance(one, Invalid)]
+        place = _parsing(rows or [names])
+        rest = chain(first, lines)
+        if place is not None and place < len(names) and _parses(names[place]):
+            rest = chain([line], rest)
+    if place is None:
+        raise Invalid("molecules.read.no_column", line=number, columns=", ".join(names[:20]))
+    for line in rest:
+        if isinstance(line, Invalid):
+            yield line
+        elif line[1].strip():
+            cells = _cells(line[1], separator)
+            if place < len(cells):
+                yield Raw(cells[place].strip(), str(path), line[0])
+            else:
+                yield Invalid("molecules.read.short_row", line=line[0], columns=len(names))
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _named(names: list[str], column: str | None) -> int | None:
+    """The place of the column of SMILES by its name; None if no name tells. Raises Invalid if ``column`` is missing."""
+    if column is not None:
+        if column not in names:
+            raise Invalid("molecules.read.column", column=column, columns=", ".join(names[:20]))
+        return names.index(column)
+    lower = [name.lower() for name in names]
+    return next((lower.index(known) for known in COLUMNS if known in lower), None)
+
+
+def _parsing(rows: Iterable[list[str]]) -> int | None:
+    """The column in which most cells are SMILES, the first of equals; None if there is none."""
+    counts: dict[int, int] = {}
+    for row in rows:
+        for place, cell in enumerate(row):
+            counts[place] = counts.get(place, 0) + _parses(cell)
+    best = max(counts, key=lambda place: (counts[place], -place), default=None)
+    return best if best is not None and counts[best] else None
+
+
+def _parses(text: str) -> bool:
+    try:
+        parse(text.strip())
+    except Invalid:
+        return False
+    return True
+
+
+def _parquet(path: Path, column: str | None) -> Iterator[Raw | Invalid]:
+    """Line numbers are row numbers, counted from 1."""
+    with tempfile.TemporaryDirectory() as folder:
+        with path.open("rb") as stream:
+            packed = stream.read(2) == b"\x1f\x8b"
+        plain = path
+        if packed:
+            plain = Path(folder) / "table.parquet"
+            with _opened(path) as unpacked, plain.open("wb") as target:
+                shutil.copyfileobj(unpacked, target)
+        try:
+            table = pl.scan_parquet(plain)
+            names = [name for name, kind in table.collect_schema().items() if kind == pl.String]
+            place = _named(names, column)
+            if place is None:
+                place = _parsing(
+                    [[str(cell) for cell in row] for row in table.select(names).head(LOOKED_AT).collect().rows()]
+                )
+            if place is None:
+                raise Invalid("molecules.read.no_column", columns=", ".join(names[:20]))
+            start = 0
+            while len(cells := table.select(names[place]).slice(start, CHUNK).collect().to_series()):
+                for number, cell in enumerate(cells, start + 1):
+                    yield Raw(cell or "", str(path), number)
+                start += CHUNK
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise Invalid("molecules.read.damaged") from error
+
+
+def _sdf(path: Path) -> Iterator[Raw | Invalid]:
+    """The Mol block of each record, with the line at which it begins. Data fields are passed over."""
+    block: list[str] = []
+    size, first, whole, refused = 0, 1, False, False
+
+    def record() -> Iterator[Raw | Invalid]:
+        if refused or not any(text.strip() for text in block):
+            return
+        yield (
+            Raw("\n".join(block) + "\n", str(path), first) if whole else Invalid("molecules.read.truncated", line=first)
+        )
+
+    number = 0
+    for line in _lines(path):
+        if isinstance(line, Invalid):
+            if not whole and not refused:
+                refused = True
+                yield line
+            continue
+        number, text = line
+        if text.startswith("$$$$"):
+            yield from record()
+            block, size, first, whole, refused = [], 0, number + 1, False, False
+        elif not whole and not refused:
+            block.append(text)
+            size += len(text) + 1
+            whole = text.startswith("M  END")
+            if size > LONGEST_RECORD:
+                block, refused = [], True
+                yield Invalid("molecules.read.long_record", line=first, limit=LONGEST_RECORD)
+    yield from record()

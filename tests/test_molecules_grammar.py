@@ -158,7 +158,7 @@ def test_carbon_skeletons_that_are_allowed_are_molecules(seed):
         assert Chem.MolFromSmiles("".join(words)) is not None, "".join(words)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32))
 def test_whatever_is_allowed_is_closed(seed):
     words = walk(random.Random(seed), frozenset(tokens.vocabulary_tokens()))

@@ -136,10 +136,9 @@ def _lines(path: Path) -> Iterator[str]:
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Write ``arrays`` as one compressed .npz, whole or not at all. Object arrays are refused: they would be pickled."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    part = Path(name)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
         part.replace(path)
     finally:

@@ -139,9 +139,8 @@ def inside(partial: str, order: int) -> frozenset[str]:
         if len(number) == 1:
             return frozenset(found)
     elif charge:
-        found |= {":"} | (digits if len(charge) < 4 else set())
-        if charge[-1] not in DIGITS and len(charge) < 4:
-            found.add(charge[0])
+        # RDKit writes +2, never ++.
+        found |= {":"} | (set(DIGITS[1:]) if len(charge) == 1 else digits if len(charge) < 3 else set())
     elif hydrogens:
         found |= {"+", "-", ":"} | (digits if len(hydrogens) == 1 else set())
     elif chirality:

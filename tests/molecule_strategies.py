@@ -7,12 +7,13 @@ import random
 from rdkit import Chem
 from rdkit.Chem import rdBase
 
-PARTS = """C CC c1ccccc1 N O F Cl Br I C=O C#N S(=O)(=O) P(=O)(O)O B(O)O c1ccncc1 c1ccsc1 c1cc[nH]c1 C=C C#C N=N [N+](=O)[O-]
-[Si](C)(C)C [Se] [se]1cccc1 [nH]1cccc1 [n+]1ccccc1 [O-] [2H] [13CH3] [18F] [NH3+] [S-] [C@H](F)Cl [C@@](F)(Cl)Br F/C=C/Cl F/C=C\\Br
+_PARTS = """C CC c1ccccc1 N O F Cl Br I C=O C#N S(=O)(=O) P(=O)(O)O B(O)O c1ccncc1 c1ccsc1 c1cc[nH]c1 C=C C#C N=N [N+](=O)[O-]
+[Si](C)(C)C [Se] [se]1cccc1 [nH]1cccc1 [n+]1ccccc1 [O-] [2H] [13CH3] [18F] [NH3+] [S-] [C@H](F)Cl [C@@](F)(Cl)Br
+F/C=C/Cl F/C=C\\Br
 [*:1] * [Na+] [Cl-] [Fe] [Pt+2] [Cu] [Zn+2] [As] [Te] [Hg] C1CC1 C1CCCCC1 C1CC2CCC1C2 C12C3C4C1C5C2C3C45 [H][H] [CH2] [CH3-] [OH-]
-[S@](=O)(C)F [P@](C)(F)Cl [235U] [CH3:7] [nH+]1ccccc1 [o+]1ccccc1 O=C1C=CC(=O)C=C1 [BH4-] [AlH3] I(=O)=O""".split()
+[S@](=O)(C)F [P@](C)(F)Cl [235U] [CH3:7] [nH+]1ccccc1 [o+]1ccccc1 O=C1C=CC(=O)C=C1 [BH4-] [AlH3] I(=O)=O"""
 
-WHOLE = r"""
+_WHOLE = r"""
 C[C@H](N)C(=O)O
 F/C=C/F
 CC(=O)O[Hg]c1ccccc1
@@ -63,7 +64,9 @@ C[N@+]1(CC)CC[C@@H]1F
 C1=C[Pd]2<-[Cl][Pd](C=C1)<-[Cl]2
 [K+].[O-]Cl(=O)(=O)=O
 [Xe](F)F
-""".split()
+"""
+
+PARTS, WHOLE = _PARTS.split(), _WHOLE.split()
 
 
 def cage(size: int) -> str:

@@ -13,7 +13,7 @@ from puji import flow, registry
 from puji.language import LANGUAGES, catalogue
 from puji.modality import END, Candidates, Raw
 
-KINDS = puji.modalities()
+KINDS = puji.list_modalities()
 EXAMPLES = {
     name: [
         json.loads(line)
@@ -92,7 +92,15 @@ def test_conditions_survive_json_and_speak_both_languages(name):
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x00\xff\xfe\x80" * 200, b"\n\n\n", b"x" * 10_000_000, b'{"a": [1, 2', b"\x1f\x8b\x08\x00broken", "\u4e2d\ufeff\u202e".encode()],
+    [
+        b"",
+        b"\x00\xff\xfe\x80" * 200,
+        b"\n\n\n",
+        b"x" * 10_000_000,
+        b'{"a": [1, 2',
+        b"\x1f\x8b\x08\x00broken",
+        "\u4e2d\ufeff\u202e".encode(),
+    ],
     ids=["empty", "binary", "blank", "huge line", "truncated json", "broken gzip", "chinese"],
 )
 @pytest.mark.parametrize("ending", ["", ".csv", ".gz", ".parquet"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from puji.errors import Invalid
-from puji.registry import load, modalities, shipped
+from puji.registry import list_modalities, load, shipped
 
 if TYPE_CHECKING:
     from puji.batch import Batch
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from puji.model import Model
     from puji.training import fit
 
-__all__ = ["Batch", "Invalid", "Modality", "Model", "fit", "load", "modalities", "shipped"]
+__all__ = ["Batch", "Invalid", "Modality", "Model", "fit", "list_modalities", "load", "shipped"]
 
 _LATER = {"Batch": "puji.batch", "Modality": "puji.modality", "Model": "puji.model", "fit": "puji.training"}
 

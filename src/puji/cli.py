@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 it failed or nothing came of it; 2 the line, a file or a r
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -115,6 +116,9 @@ def fail(error: BaseException) -> int:
         return 1 if error.reason.startswith(FAILURES) else 2
     if isinstance(error, MemoryError):
         _say(translate("cli.memory"))
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        _close_stdout()
+        _say(translate("files.full"))
     elif isinstance(error, OSError):
         _say(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
     else:
@@ -126,15 +130,27 @@ def _say(text: str) -> None:
     click.echo(f"{translate('cli.error')}{text}", err=True)
 
 
+def _close_stdout() -> None:
+    """Send what stdout still holds to nowhere, so that Python does not complain again when it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         from importlib.metadata import version
 
         click.echo(f"puji {version('puji')}")
         return 0
-    result = app().main(words, prog_name="puji", standalone_mode=False)
+    group = app()
+    code = 0
+    try:
+        # Not Click's own main, which answers an interruption and a closed pipe in its way.
+        with group.make_context("puji", words) as context:
+            group.invoke(context)
+    except click.exceptions.Exit as left:
+        code = left.exit_code
     sys.stdout.flush()
-    return result if isinstance(result, int) else 0
+    return code
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -150,12 +166,12 @@ def main(words: Sequence[str] | None = None) -> int:
             if not debug:
                 warnings.simplefilter("ignore")
             return _run(rest)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         click.echo(translate("cli.interrupted"), err=True)
         return 130
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        _close_stdout()
         return 141
     except Exception as error:
         if debug:

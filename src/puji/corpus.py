@@ -82,9 +82,10 @@ def load(
         raise Invalid("data.missing", source=str(source))
     sha = fingerprint(source)
     kept = None if cache is None else cache / f"records-{modality.name}-{modality.version}-{sha[:16]}.parquet"
+    refusals: list[Invalid] = []
     if kept is not None and kept.exists():
         frame = pl.read_parquet(kept)
-        lines, groups, refusals = frame["record"].to_list(), frame["group"].to_list(), []
+        lines, groups = frame["record"].to_list(), frame["group"].to_list()
     else:
         lines, groups, refusals = _clean(modality, source, workers)
         if kept is not None and lines:

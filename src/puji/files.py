@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,20 +15,31 @@ from puji.errors import Invalid
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def refusal(error: OSError, path: Path) -> Invalid:
+def system_error(error: Exception) -> int | None:
+    """The number of the system's error behind ``error``; None if it is of another kind.
+
+    Polars, like other libraries in Rust, gives it in words only: "... (os error 28)".
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
+
+
+def refusal(error: Exception, path: Path) -> Invalid:
     """``error``, which stood in the way of writing ``path``, told for people."""
-    source = str(path)
-    if error.errno in FULL:
+    source, number = str(path), system_error(error)
+    if number in FULL:
         return Invalid("files.full", source=source)
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if number in (errno.ENOENT, errno.ENOTDIR):
         return Invalid("files.no_folder", source=source, folder=str(path.parent))
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Invalid("files.unwritable", source=source)
-    if error.errno == errno.EISDIR:
+    if number == errno.EISDIR:
         return Invalid("files.is_folder", source=source)
-    if error.errno == errno.ENAMETOOLONG:
+    if number == errno.ENAMETOOLONG:
         return Invalid("files.long_name", source=source)
-    return Invalid("files.failed", source=source, why=error.strerror or str(error))
+    return Invalid("files.failed", source=source, why=str(error) if number is None else os.strerror(number))
 
 
 def _create(target: Path) -> Path:
@@ -55,10 +67,10 @@ def whole(path: str | Path) -> Iterator[Path]:
     or the disk is full.
     """
     target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise Invalid("files.is_folder", source=str(path))
     temporary: Path | None = None
     try:
+        if target.is_dir():
+            raise Invalid("files.is_folder", source=str(path))
         if target.exists() and not target.is_file():
             yield target
             return
@@ -66,8 +78,10 @@ def whole(path: str | Path) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         temporary.replace(target)
-    except OSError as error:
-        raise refusal(error, Path(path)) from error
+    except Exception as error:
+        if isinstance(error, OSError) or system_error(error) is not None:
+            raise refusal(error, Path(path)) from error
+        raise
     finally:
         if temporary is not None:
             with suppress(OSError):
@@ -91,11 +105,11 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[Path], objec
 def check_writable(path: str | Path) -> None:
     """Raise Invalid now if ``path`` could not be written later, so that nobody waits an hour to hear it."""
     target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise Invalid("files.is_folder", source=str(path))
-    if target.exists() and not target.is_file():
-        return
     try:
+        if target.is_dir():
+            raise Invalid("files.is_folder", source=str(path))
+        if target.exists() and not target.is_file():
+            return
         _create(target).unlink()
     except OSError as error:
         raise refusal(error, Path(path)) from error

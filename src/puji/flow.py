@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from transformers import LlamaForCausalLM
@@ -52,7 +53,7 @@ def decode(
     vocabulary: Vocabulary,
     prompts: Iterable[engine_decode.Prompt],
     grammar: Grammar | None = None,
-    **options: object,
+    **options: Any,
 ) -> Iterator[engine_decode.Decoded]:
     """Step 4. Prompts -> continuations up to END, sampled from the logits under a grammar of what may follow."""
     table = None if grammar is None else engine_decode.GrammarTable(grammar, vocabulary)

@@ -193,7 +193,7 @@ class Modality(ABC, Generic[Record]):
         """Learn what belongs in the checkpoint (codebooks, quantile edges) from training records; see `state`."""
 
     def prepare(self, records: Sequence[Record]) -> None:
-        """Index the training records for `views` (e.g. to pair similar ones). Not kept in the checkpoint."""
+        """Index the training records, to pair similar ones or to tell how near a new one is; also when fine-tuning."""
 
     def state(self) -> dict[str, Any]:
         """What `learn` learned, as JSON values and numpy arrays."""

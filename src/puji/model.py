@@ -22,10 +22,11 @@ from puji.errors import Invalid
 from puji.files import atomic_write
 from puji.modality import END, Answer, Candidates, Estimate, Futures, Grammar, Modality, Raw, Record
 
-WAVE = 256
+WAVE = 16
 """Least number of draws made at a time when records are wanted that some draws fail to give."""
 PATIENCE = 50
-"""Generation gives up after this many times as many draws as records wanted (and at least 20 waves)."""
+"""Generation gives up after this many times as many draws as records wanted, and at least `HOPE`."""
+HOPE = 2000
 LARGEST = 10_000_000
 """Most records that one call generates: a larger number is far more often a slip than a wish."""
 
@@ -88,7 +89,8 @@ class Model(Generic[Record]):
     ) -> None:
         self.modality = modality
         self.vocabulary = vocabulary
-        self.network = network.eval()
+        network.train(False)
+        self.network = network
         self.provenance = dict(provenance)
         self.name = name or modality.name
 
@@ -159,7 +161,8 @@ class Model(Generic[Record]):
         if conditions is not None and not asked:
             return conditions
         base = {} if conditions is None else conditions.model_dump()
-        return validated(self.modality.Conditions, {**base, **asked})
+        found: BaseModel = validated(self.modality.Conditions, {**base, **asked})
+        return found
 
     def empty_batch(self, seed: int, conditions: BaseModel) -> Batch[Record]:
         """A batch to be filled, with the origin that each of its rows carries."""
@@ -181,12 +184,12 @@ class Model(Generic[Record]):
         rules = self.modality.grammar(batch.conditions) if grammar else None
         accepted = 0
         seen: set[Record] = set()
-        most = max(PATIENCE * n, 20 * WAVE)
+        most = max(PATIENCE * n, HOPE)
         while accepted < n and batch.attempts < most:
             yielded = accepted / batch.attempts if batch.attempts else 1.0
             missing = n - accepted
-            wave = missing if not batch.attempts else max(WAVE, int(missing / max(yielded, 0.05)))
-            for outcome in self._wave(batch, wave, sampling, rules):
+            wave = missing if not batch.attempts else max(WAVE, int(1.1 * missing / max(yielded, 0.05)))
+            for outcome in self._wave(batch, min(wave, most - batch.attempts), sampling, rules):
                 if not isinstance(outcome, Invalid) and unique and outcome.record in seen:
                     outcome = Invalid("generate.duplicate")
                 if isinstance(outcome, Invalid):

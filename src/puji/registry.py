@@ -49,7 +49,7 @@ def package_folder(entry: EntryPoint) -> Path:
     return Path(spec.origin).parent
 
 
-def modalities() -> dict[str, type[Modality[Any]]]:
+def list_modalities() -> dict[str, type[Modality[Any]]]:
     """All modalities whose packages are installed, by name."""
     found = {}
     for name in entries():

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from puji import corpus, registry
-from puji.engine import network as networks
 from puji.engine import curve, score, train
+from puji.engine import network as networks
+from puji.engine.settings import Settings
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
 from puji.modality import END, Modality
@@ -66,7 +67,7 @@ def fit(
     workers : int
         Processes that clean the records.
     settings : dict, optional
-        Fields of `puji.engine.train.Settings` beside the budget and the seed.
+        Fields of `puji.engine.Settings` beside the budget and the seed.
     note : callable, optional
         Told what happens, as a message key and its details.
 
@@ -159,11 +160,11 @@ def dataset_path(modality: Modality[Any], data: str | Path) -> Path:
 
 def _settings(
     minutes: float | None, epochs: float | None, seed: int, fine_tuning: bool, more: dict[str, Any]
-) -> train.Settings:
+) -> Settings:
     # A trained network is spoiled by the step size that a fresh one needs.
     defaults: dict[str, Any] = {"learning_rate": 1e-3, "patience": 8} if fine_tuning else {}
     try:
-        options = train.Settings(minutes=minutes, epochs=epochs, seed=seed)
+        options = Settings(minutes=minutes, epochs=epochs, seed=seed)
         return replace(options, **{**defaults, **more})
     except (TypeError, ValueError) as error:
         raise Invalid("fit.failed", why=str(error)) from error

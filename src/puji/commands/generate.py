@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from puji import registry
 from puji.commands.fields import checked, field_options, modality_class, take_asked
 from puji.commands.interface import COUNT, PATH, POSITIVE, SEED, SHARE, WHOLE, Command, option
 from puji.commands.output import FORMATS, check_ending, ending, note, progress, rows_to
@@ -51,6 +52,8 @@ def load(name: str, folder: Path | None) -> Any:
     import puji
 
     modality_class(name)
+    if folder is not None:
+        registry.folder_of(folder)
     model = puji.load(name if folder is None else folder)
     if model.modality.name != name:
         raise Invalid("checkpoint.modality", source=str(folder), found=model.modality.name, asked=name)

@@ -10,8 +10,8 @@ import click
 
 from puji.commands.fields import checked, field_options, modality_class, take_asked
 from puji.commands.generate import load
-from puji.commands.interface import PATH, Argument, Command, one_of, option
-from puji.commands.output import FORMATS, TABLES, check_ending, note, rows_to
+from puji.commands.interface import PATH, Argument, Command, has_text, one_of, option
+from puji.commands.output import FORMATS, TABLES, as_table, check_ending, note, rows_to
 from puji.errors import Invalid
 from puji.files import check_writable, whole
 from puji.language import translate
@@ -99,7 +99,14 @@ def predict_command(name: str) -> Command:
         refused = Refused()
         with rows_to(out, form) as rows:
             for record in refused.sift(records_of(loaded, given)):
-                rows.write(answer_row(loaded, record, loaded.predict(record, ask)))
+                answer = loaded.predict(record, ask)
+                if as_table(out, form) and not Path(given).exists():
+                    for row in estimate_rows(name, answer):
+                        rows.write(row)
+                    for key in answer.notes:
+                        note("cli.note", text=translate(key))
+                else:
+                    rows.write(answer_row(loaded, record, answer))
             refused.close()
         if out is not None:
             note("cli.written", path=out)
@@ -117,6 +124,16 @@ def answer_row(model: Any, record: Any, answer: Any) -> dict[str, Any]:
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     notes = " ".join(translate(key) for key in answer.notes)
     return {**row, "log_likelihood": answer.log_likelihood, "familiar": answer.familiar, "notes": notes}
+
+
+def estimate_rows(name: str, answer: Any) -> Iterator[dict[str, Any]]:
+    """One table row per estimate, for people who asked about one record."""
+    columns = [translate(f"cli.column.{column}") for column in ("name", "value", "low", "high", "unit")]
+    for key, estimate in answer.estimates.items():
+        label = f"{name}.conditions.{key}.label"
+        shown = translate(label) if has_text(label) else key
+        cells = (shown, estimate.value, estimate.low, estimate.high, estimate.unit)
+        yield dict(zip(columns, cells, strict=True))
 
 
 def explain_command(name: str) -> Command:
@@ -190,8 +207,11 @@ def evaluate_command(name: str) -> Command:
     def run(given: str, reference: tuple[str, ...], out: Path | None, form: str | None) -> None:
         check_out(out)
         modality = modality_class(name)()
+        named = [named_file(text) for text in reference]
         samples = contents(modality, Path(given))
-        references = {key: contents(modality, path) for key, path in map(named_file, reference)}
+        references = {key: contents(modality, path) for key, path in named}
+        if not references and has_text(f"{name}.evaluate.note"):
+            note(f"{name}.evaluate.note")
         with rows_to(out, form) as rows:
             for key, metric in modality.metrics(samples, references).items():
                 rows.write(metric_row(key, metric))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,7 +34,8 @@ def fit_command(name: str) -> Command:
     def run(threads: int | None, quiet: bool, **options: Any) -> None:
         import puji
 
-        modality_class(name)
+        if options["data"] not in modality_class(name).datasets and not Path(options["data"]).exists():
+            raise Invalid("data.missing", source=options["data"])
         settings = {"progress": not quiet, "threads": threads}
         tell = (lambda key, details: None) if quiet else (lambda key, details: note(key, **details))
         puji.fit(name, settings=settings, note=tell, **options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -126,16 +125,20 @@ def rows_to(out: Path | None, form: str | None) -> Iterator[Rows]:
             yield CsvRows(stream) if ending(out) == "csv" else JsonRows(stream)
 
 
+def as_table(out: Path | None, form: str | None) -> bool:
+    """Whether the result is shown as a table for people."""
+    return out is None and (form == "table" or (form is None and sys.stdout.isatty()))
+
+
 @contextmanager
 def _stdout(form: str | None) -> Iterator[Rows]:
-    form = form or ("table" if sys.stdout.isatty() else "csv")
-    if form == "table":
+    if as_table(None, form):
         table = TableRows()
         yield table
         if table.rows:
             print_table(table.rows)
     else:
-        yield CsvRows(sys.stdout) if form == "csv" else JsonRows(sys.stdout)
+        yield JsonRows(sys.stdout) if form == "jsonl" else CsvRows(sys.stdout)
     sys.stdout.flush()
 
 
@@ -152,25 +155,46 @@ def shown(value: Any) -> str:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO | None = None) -> None:
-    """Print ``rows``; a single one is printed upright, a name and a value a line."""
+    """Print ``rows``; a single one is printed upright, a name and a value a line.
+
+    Columns that do not fit beside each other are left out and named below: a table folded to slivers helps nobody.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(file=stream or sys.stdout, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, show_header=len(rows) > 1, pad_edge=False, header_style="bold")
+    names = list(rows[0])
     if len(rows) == 1:
         table.add_column(style="bold")
         table.add_column(overflow="fold")
         for name, value in rows[0].items():
             table.add_row(Text(name), Text(shown(value)))
     else:
-        for name in rows[0]:
+        names = fitting(rows, console.width)
+        for name in names:
             numeric = all(isinstance(plain(row.get(name)), int | float | None) for row in rows)
             table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(shown(row.get(name))) for name in rows[0]))
-    Console(file=stream or sys.stdout, highlight=False).print(table)
+            table.add_row(*(Text(shown(row.get(name))) for name in names))
+    console.print(table)
+    if left := [name for name in rows[0] if name not in names]:
+        note("cli.more_columns", names=", ".join(left))
+
+
+def fitting(rows: Sequence[Mapping[str, Any]], width: int) -> list[str]:
+    """The first columns of ``rows`` that fit beside each other in ``width`` characters; at least one."""
+    from rich.cells import cell_len
+
+    names: list[str] = []
+    for name in rows[0]:
+        width -= max(cell_len(name), *(cell_len(shown(row.get(name))) for row in rows)) + 3
+        if names and width < 0:
+            break
+        names.append(name)
+    return names
 
 
 @contextmanager
@@ -186,12 +210,3 @@ def progress(key: str, total: int) -> Iterator[Any]:
     with Progress(*words, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(translate(key), total=total)
         yield lambda *_: bar.advance(task)
-
-
-def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """``rows`` as the text of a CSV file."""
-    buffer = io.StringIO()
-    writer = CsvRows(buffer)
-    for row in rows:
-        writer.write(row)
-    return buffer.getvalue()

@@ -15,6 +15,9 @@ from puji.engine.step import Step, Weights
 
 Array = np.ndarray[Any, Any]
 Ending = Literal["end", "length", "dead", "stop"]
+FORCED = -12.0
+"""Natural-log probability of a token, under the model alone, below which a row under a grammar is a dead end."""
+
 ENDINGS: tuple[Ending, ...] = ("end", "length", "dead", "stop")
 END, LENGTH, DEAD, STOP = range(4)
 GOING = -1
@@ -146,6 +149,10 @@ class Batch:
             self._out = np.concatenate([self._out, np.zeros_like(self._out)], axis=1)
         self._out[rows, made] = tokens
         dead = tokens < 0
+        if grammar is not None:
+            # Such a token was drawn only because the grammar forbade all that the model would have said: it has lost its way,
+            # and would go on to the greatest length.
+            dead |= logprobs < FORCED
         made += ~dead
         self._made[rows] = made
         self._logprob[rows] += logprobs

@@ -119,7 +119,7 @@ class Batches:
             while position.start < len(order):
                 pool, stop = self._pool(order, position)
                 batches = cut(pool, self.tokens)
-                np.random.default_rng([self.seed, position.epoch, position.start]).shuffle(batches)  # type: ignore[arg-type]
+                np.random.default_rng([self.seed, position.epoch, position.start]).shuffle(batches)
                 for number in range(position.batch, len(batches)):
                     found = True
                     last = number + 1 == len(batches)

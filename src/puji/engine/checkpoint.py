@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from torch import nn
 from transformers import GenerationConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
@@ -75,7 +76,8 @@ def save(checkpoint: Checkpoint, folder: Path, *, splitter: str, end: str, card:
 
 def _write(checkpoint: Checkpoint, folder: Path, *, splitter: str, end: str, card: str, dtype: torch.dtype) -> None:
     vocabulary = checkpoint.vocabulary
-    network = LlamaForCausalLM(checkpoint.network.config).to(dtype)
+    network = LlamaForCausalLM(checkpoint.network.config)
+    nn.Module.to(network, dtype)
     network.load_state_dict(checkpoint.network.state_dict())
     network.generation_config = GenerationConfig(
         do_sample=True,
@@ -125,6 +127,7 @@ def _write(checkpoint: Checkpoint, folder: Path, *, splitter: str, end: str, car
 def _replace(new: Path, target: Path) -> None:
     """Put the folder ``new`` in the place of ``target``; what stood there is removed only once the new one is in place."""
     for path in new.iterdir():
+        path.chmod(0o644)
         with path.open("rb") as handle:
             os.fsync(handle.fileno())
     old = None

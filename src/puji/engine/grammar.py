@@ -64,6 +64,7 @@ class GrammarTable:
         self._which: Array = np.full(64, -1, np.int64)
         self._next: Array = np.full((64, size), -1, np.int32)
         self._mask_of: dict[frozenset[int], int] = {}
+        self._split: dict[frozenset[str], tuple[frozenset[int], dict[bytes, str]]] = {}
         self.masks: Array = np.zeros((64, size), np.bool_)
 
     def fresh(self, forbid: Collection[int] = ()) -> GrammarTable:
@@ -102,7 +103,7 @@ class GrammarTable:
         for i in np.flatnonzero(result < 0):
             state = int(states[i])
             if self._which[state] < 0:
-                self._which[state] = self._mask(frozenset(self._allowed(self._places[state])) - self.forbid)
+                self._which[state] = self._mask(self._allowed(self._places[state]) - self.forbid)
             result[i] = self._which[state]
         return result
 
@@ -136,28 +137,31 @@ class GrammarTable:
             self.masks[index, list(ids)] = True
         return index
 
-    def _options(self, state: Hashable) -> tuple[set[int], dict[bytes, str]]:
+    def _options(self, state: Hashable) -> tuple[frozenset[int], dict[bytes, str]]:
         """Ids of the tokens that the grammar allows, and the spelling of those that have none."""
-        ids, spelled = set(), {}
-        for token in self.grammar.allowed(state):
-            index = self.vocabulary.ids.get(token)
-            if index is not None and self.vocabulary.pad < index < self.vocabulary.spell:
-                ids.add(index)
-            elif token:
-                spelled[token.encode()] = token
-        return ids, spelled
+        allowed = frozenset(self.grammar.allowed(state))
+        if allowed not in self._split:
+            ids, spelled = set(), {}
+            for token in allowed:
+                index = self.vocabulary.ids.get(token)
+                if index is not None and self.vocabulary.pad < index < self.vocabulary.spell:
+                    ids.add(index)
+                elif token:
+                    spelled[token.encode()] = token
+            self._split[allowed] = frozenset(ids), spelled
+        return self._split[allowed]
 
-    def _allowed(self, place: _Place) -> set[int]:
+    def _allowed(self, place: _Place) -> frozenset[int]:
         ids, spelled = self._options(place.state)
         first_byte = self.vocabulary.first_byte
         if place.spelled is None:
             if spelled and place.joined:
-                ids.add(self.vocabulary.spell)
-            elif spelled:
-                ids.update(first_byte + word[0] for word in spelled)
-            return ids
+                return ids | {self.vocabulary.spell}
+            return ids | {first_byte + word[0] for word in spelled} if spelled else ids
         done = len(place.spelled)
-        ids = {first_byte + word[done] for word in spelled if len(word) > done and word.startswith(place.spelled)}
+        ids = frozenset(
+            first_byte + word[done] for word in spelled if len(word) > done and word.startswith(place.spelled)
+        )
         if place.spelled in spelled:
             # A spelled token has no end of its own: what may follow it ends it.
             after = self.grammar.advance(place.state, spelled[place.spelled])

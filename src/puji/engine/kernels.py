@@ -127,14 +127,16 @@ def attend(
 ) -> None:
     """Rotary embedding, write into the cache, then softmax(q K^T / sqrt(d)) V over the row's own past and itself.
 
-    qkv (rows, (heads + 2 kv) * d); cos, sin (context, d / 2) float32; keys, values (slots, kv, context, d);
-    slots, positions (n,) int64: row i reads and writes slot ``slots[i]`` at ``positions[i]``. Rows of the same slot must
-    come in the order of their positions. out (rows, heads * d). scratch (context + 2 d,) float32, at least.
+    qkv (rows, (heads + 2 kv) * d); cos, sin (context, d / 2) float32; keys, values (slots, kv, n_positions, d) with at
+    least one position more than the context; slots, positions (n,) int64: row i reads and writes slot ``slots[i]`` at
+    ``positions[i]``. Rows of the same slot must come in the order of their positions. out (rows, heads * d). scratch
+    float32 (6, at least n_positions and d).
     """
     groups, context, d = keys.shape[1], keys.shape[2], keys.shape[3]
     half = d // 2
     scale = np.float32(1.0 / np.sqrt(d))
-    scores, query, mixed = scratch[:context], scratch[context : context + d], scratch[context + d : context + 2 * d]
+    s0, s1 = scratch[0, :context], scratch[1, :context]
+    q0, q1, m0, m1 = scratch[2, :d], scratch[3, :d], scratch[4, :d], scratch[5, :d]
     for i in range(slots.shape[0]):
         p = positions[i]
         row, result, c, s = qkv[i], out[i], cos[p], sin[p]
@@ -148,36 +150,52 @@ def attend(
                 _store(now_k, j + half, b * c[j] + a * s[j])
             for j in range(d):
                 now_v[j] = v[j]
-            for head in range(group * (heads // groups), (group + 1) * (heads // groups)):
-                q = row[head * d :]
+            # Heads that share keys go in pairs (an odd last one with itself), and positions in pairs: each key is read and
+            # widened once for two heads. What is past p counts nothing.
+            first, last = group * (heads // groups), (group + 1) * (heads // groups)
+            for head in range(first, last, 2):
+                other = min(head + 1, last - 1)
+                q, r = row[head * d : (head + 1) * d], row[other * d : (other + 1) * d]
                 for j in range(half):
-                    a, b = _load(q, j), _load(q, j + half)
-                    query[j] = (a * c[j] - b * s[j]) * scale
-                    query[j + half] = (b * c[j] + a * s[j]) * scale
-                highest = np.float32(-np.inf)
-                for t in range(p + 1):
-                    past = key[t]
-                    dot = np.float32(0.0)
+                    a, b = _load(q, j), _load(q[half:], j)
+                    q0[j] = (a * c[j] - b * s[j]) * scale
+                    q0[j + half] = (b * c[j] + a * s[j]) * scale
+                    a, b = _load(r, j), _load(r[half:], j)
+                    q1[j] = (a * c[j] - b * s[j]) * scale
+                    q1[j + half] = (b * c[j] + a * s[j]) * scale
+                for t in range(0, p + 1, 2):
+                    k0, k1 = key[t], key[t + 1]
+                    d00 = d01 = d10 = d11 = np.float32(0.0)
                     for j in range(d):
-                        dot += query[j] * _load(past, j)
-                    scores[t] = dot
-                    highest = max(highest, dot)
-                total = np.float32(0.0)
+                        x, y = _load(k0, j), _load(k1, j)
+                        d00 += q0[j] * x
+                        d01 += q0[j] * y
+                        d10 += q1[j] * x
+                        d11 += q1[j] * y
+                    s0[t], s0[t + 1], s1[t], s1[t + 1] = d00, d01, d10, d11
+                top0 = top1 = np.float32(-np.inf)
                 for t in range(p + 1):
-                    weight = _exp(scores[t] - highest)
-                    scores[t] = weight
-                    total += weight
+                    top0, top1 = max(top0, s0[t]), max(top1, s1[t])
+                total0 = total1 = np.float32(0.0)
+                for t in range(p + 1):
+                    s0[t], s1[t] = _exp(s0[t] - top0), _exp(s1[t] - top1)
+                    total0 += s0[t]
+                    total1 += s1[t]
+                s0[p + 1] = s1[p + 1] = np.float32(0.0)
                 for j in range(d):
-                    mixed[j] = np.float32(0.0)
-                for t in range(p + 1):
-                    weight = scores[t]
-                    past = value[t]
+                    m0[j] = m1[j] = np.float32(0.0)
+                for t in range(0, p + 1, 2):
+                    v0, v1 = value[t], value[t + 1]
+                    w00, w01, w10, w11 = s0[t], s0[t + 1], s1[t], s1[t + 1]
                     for j in range(d):
-                        mixed[j] += weight * _load(past, j)
-                total = np.float32(1.0) / total
-                to = result[head * d :]
+                        x, y = _load(v0, j), _load(v1, j)
+                        m0[j] += w00 * x + w01 * y
+                        m1[j] += w10 * x + w11 * y
+                total0, total1 = np.float32(1.0) / total0, np.float32(1.0) / total1
+                to0, to1 = result[head * d : (head + 1) * d], result[other * d : (other + 1) * d]
                 for j in range(d):
-                    _store(to, j, mixed[j] * total)
+                    _store(to0, j, m0[j] * total0)
+                    _store(to1, j, m1[j] * total1)
 
 
 @compiled

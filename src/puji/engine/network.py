@@ -37,7 +37,7 @@ def config(size: str, vocabulary: int, *, context: int, pad: int = 0, end: int =
     if size not in SIZES:
         raise ValueError(f"size {size!r}: choose one of {', '.join(SIZES)}")
     shape = SIZES[size]
-    return LlamaConfig(
+    found = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=shape.width,
         intermediate_size=shape.inner,
@@ -49,8 +49,9 @@ def config(size: str, vocabulary: int, *, context: int, pad: int = 0, end: int =
         pad_token_id=pad,
         bos_token_id=None,
         eos_token_id=end,
-        attn_implementation="sdpa",
     )
+    found._attn_implementation = "sdpa"
+    return found
 
 
 def build(settings: LlamaConfig, *, seed: int) -> LlamaForCausalLM:

@@ -6,7 +6,6 @@ by rows, so that the number of ranks changes the speed and not the result.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import warnings
@@ -26,6 +25,7 @@ from puji.engine import optimizer as optimization
 from puji.engine import state as saved
 from puji.engine import surroundings
 from puji.engine.batches import POOL, Batch, Batches, Dataset, Position, Weighted, collate, cut
+from puji.engine.log import Log
 from puji.engine.settings import Counters, Result, Settings
 
 EVALUATIONS = 50
@@ -116,6 +116,7 @@ class Run:
             kind=settings.optimizer,
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
+            bf16=self.objective.bf16,
         )
         context = network.config.max_position_embeddings
         self.batches = Batches(dataset, settings.batch_tokens, settings.seed, context)
@@ -126,7 +127,7 @@ class Run:
         self.averaged = {k: p.detach().clone() for k, p in self.parameters.items()} if settings.ema else None
         self.best: dict[str, Tensor] | None = None
         self.history: list[dict[str, Any]] = []
-        self.log = folder / "log.jsonl"
+        self.log = Log(folder / "log.jsonl")
         self.diverged = 0
         self.compiled = surroundings.compiles(settings)
 
@@ -325,9 +326,7 @@ class Run:
         at.token_sum = 0
         self.history.append(line)
         if self.rank == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            self.log.append(line)
         return line
 
     def _identity(self) -> dict[str, Any]:
@@ -380,23 +379,7 @@ class Run:
         self.position = Position(**content["position"])
         if self.at.stopped == "budget":  # a larger budget goes on
             self.at.stopped = ""
-        self._restore_log()
-
-    def _restore_log(self) -> None:
-        """Drop the lines that were written after the state was saved, and one that was cut off."""
-        if not self.log.exists():
-            return
-        for text in self.log.read_text("utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if line["step"] <= self.at.step:
-                self.history.append(line)
-        if self.rank == 0:
-            temporary = self.log.with_suffix(".partial")
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in self.history), "utf-8")
-            temporary.replace(self.log)
+        self.history = self.log.restore(self.at.step, write=self.rank == 0)
 
     def _result(self, stopped: str) -> Result:
         at = self.at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,8 +32,7 @@ class Vocabulary:
         self.words: tuple[str, ...] = (PAD, *tokens, SPELL, *BYTES)
         self.ids: dict[str, int] = {word: index for index, word in enumerate(self.words)}
         if len(self.ids) != len(self.words) or "" in self.ids:
-            seen: set[str] = set()
-            twice = sorted({word for word in self.words if word in seen or not word or seen.add(word)})
+            twice = sorted(word for word, count in Counter(self.words).items() if count > 1 or not word)
             raise ValueError(f"tokens that repeat, are reserved or empty: {twice[:5]}")
         self.pad = 0
         self.spell = self.ids[SPELL]

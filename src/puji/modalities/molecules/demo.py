@@ -80,7 +80,7 @@ def highlighted(mol: Chem.Mol, kept: str) -> str:
     inside = set(atoms)
     bonds = [bond.GetIdx() for bond in mol.GetBonds() if {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()} <= inside]
     drawer = rdMolDraw2D.MolDraw2DSVG(360, 280)
-    options = drawer.drawOptions()
+    options: Any = drawer.drawOptions()
     options.setHighlightColour((0.70, 0.87, 0.84))
     options.highlightBondWidthMultiplier = 14
     options.fillHighlights = True
@@ -207,5 +207,7 @@ def predicted(model: Any, seed: int) -> Section:
     picture = explanation.pictures["image/svg+xml"]
     details = {"name": Text(f"molecules.demo.drug.{name}"), "value": f"{explanation.value:.2f}"}
     shown = Figure(picture, Text("molecules.demo.heat", details), wide=True)
-    columns = {key: Text(f"molecules.demo.column.{key}") for key in ("property", "predicted", "low", "high", "computed")}
+    columns = {
+        key: Text(f"molecules.demo.column.{key}") for key in ("property", "predicted", "low", "high", "computed")
+    }
     return Section(title("predicted"), Text("molecules.demo.predicted.note", details), [shown], rows, columns)

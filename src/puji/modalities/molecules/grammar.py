@@ -78,7 +78,7 @@ _AFTER = {
 def limit(atom: str) -> tuple[int, bool]:
     """The most bonds of an atom token (upper bound, in single bonds), and whether it may have dative bonds beyond.
 
-    Carbon, nitrogen and oxygen follow their charge; other bracket atoms are not limited.
+    Hydrogen, carbon, nitrogen and oxygen follow their charge; other bracket atoms are not limited.
     """
     if atom in POINTS:
         return 1, False
@@ -93,6 +93,7 @@ def limit(atom: str) -> tuple[int, bool]:
     if sign:
         charge = (int(sign[1:]) if sign[1:].isdigit() else len(sign)) * (1 if sign[0] == "+" else -1)
     bound = {
+        ("H", 0): 1,
         **{("C", charge): 4 - abs(charge) for charge in (-1, 0, 1)},
         **{("N", charge): 3 + charge for charge in (-1, 0, 1)},
         **{("O", charge): 2 + charge for charge in (-1, 0, 1)},
@@ -101,7 +102,7 @@ def limit(atom: str) -> tuple[int, bool]:
         return UNLIMITED, True
     held = int(hydrogens[1:] or 1) if hydrogens else 0
     # RDKit writes a plain carbon in brackets where it is bonded to a metal, or is a radical.
-    return max(bound - held, 0), element != "C" or not match[3]
+    return max(bound - held, 0), element not in ("C", "H") or (element == "C" and not match[3])
 
 
 _ATOMS = tuple(token for token in (*OUTSIDE, *BRACKETS) if token != "*")
@@ -129,15 +130,15 @@ def inside(partial: str, order: int) -> frozenset[str]:
     found: set[str] = set()
     if not symbol:
         found.update(element[0] for element in _ELEMENTS)
-        return frozenset(found | (digits if len(isotope) < 3 else frozenset()))
+        return frozenset(found | (set(DIGITS[1:]) if not isotope else digits if len(isotope) < 3 else set()))
     if not (chirality or hydrogens or charge or number) and len(symbol) == 1:
         found.update(element[1] for element in _ELEMENTS if len(element) == 2 and element[0] == symbol)
     if symbol not in _ELEMENTS:
         return frozenset(found)
     if number:
-        found |= digits if len(number) < 6 else set()
         if len(number) == 1:
-            return frozenset(found)
+            return frozenset(DIGITS[1:])
+        found |= digits if len(number) < 6 else set()
     elif charge:
         # RDKit writes +2, never ++.
         found |= {":"} | (set(DIGITS[1:]) if len(charge) == 1 else digits if len(charge) < 3 else set())

@@ -14,12 +14,13 @@ from rdkit.Chem import rdBase, rdMolDescriptors
 from puji.modalities.molecules import conditions, fragments, views
 from puji.modalities.molecules.bins import Bins
 from puji.modalities.molecules.conditions import Range
-from puji.modalities.molecules.data import get_moses, moses_file
+from puji.modalities.molecules.data import get_moses, moses_file, pack_strings, unpack_strings
 from puji.modalities.molecules.draw import explanation_svg, grid, molecule_svg
 from puji.modalities.molecules.grammar import SmilesGrammar
 from puji.modalities.molecules.molecule import Molecule, parse, scaffold, standardise
 from puji.modalities.molecules.properties import PROPERTIES, alerts
 from puji.modalities.molecules.read import read
+from puji.modalities.molecules.similarity import SimilarityIndex, similarity_index
 from puji.modalities.molecules.tokens import (
     BAND_TOKENS,
     BANDS,
@@ -41,6 +42,9 @@ def _moses_training() -> Path:
     """Fetches MOSES and gives its training set."""
     return moses_file("train", get_moses())
 
+
+NEIGHBOURS = 20_000
+"""Training molecules kept in the checkpoint, drawn at random, among which the nearest one to a new molecule is searched."""
 
 LEARNED_FROM = 10_000
 """Training molecules whose properties set the bins."""
@@ -65,6 +69,7 @@ class Molecules(Modality[Molecule]):
         self.column = column
         self.bins: dict[str, Bins] = {}
         self.analogues = views.Analogues()
+        self.neighbours: SimilarityIndex | None = None
 
     # -- step 1: preprocess ------------------------------------------------------------------------------------------
 
@@ -100,12 +105,20 @@ class Molecules(Modality[Molecule]):
         self.bins = {name: Bins.of([known.compute(mol) for mol in mols]) for name, known in PROPERTIES.items()}
 
     def prepare(self, records: Sequence[Molecule]) -> None:
-        """Index training molecules by scaffold, to show pairs of analogues."""
+        """Index training molecules: by scaffold, to show pairs of analogues; by fingerprint, to find the nearest one."""
         self.analogues = views.Analogues(records)
+        self.neighbours = similarity_index([record.smiles for record in records], keep=NEIGHBOURS)
 
     def state(self) -> dict[str, Any]:
-        """Quantiles of each property among the training molecules, as lists."""
-        return {"quantiles": {name: bins.quantiles.tolist() for name, bins in self.bins.items()}}
+        """Quantiles of each property among the training molecules, and some of these molecules with fingerprints."""
+        state: dict[str, Any] = {"quantiles": {name: bins.quantiles.tolist() for name, bins in self.bins.items()}}
+        if self.neighbours is not None:
+            state |= {
+                "neighbours_total": self.neighbours.total,
+                "neighbours_smiles": pack_strings(list(self.neighbours.smiles)),
+                "neighbours_fingerprints": self.neighbours.fingerprints,
+            }
+        return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state`."""
@@ -113,6 +126,10 @@ class Molecules(Modality[Molecule]):
         self.bins = {
             name: Bins(np.asarray(quantiles[name], dtype=np.float64)) for name in PROPERTIES if name in quantiles
         }
+        if "neighbours_smiles" in state:
+            self.neighbours = SimilarityIndex(
+                state["neighbours_fingerprints"], unpack_strings(state["neighbours_smiles"]), state["neighbours_total"]
+            )
 
     def tokens(self) -> list[str]:
         """All tokens in their fixed order, END first."""
@@ -243,7 +260,11 @@ class Molecules(Modality[Molecule]):
         return found
 
     def row(self, record: Molecule) -> dict[str, Any]:
-        """SMILES, the five properties, structural alerts, formula, heavy atoms and InChIKey."""
+        """SMILES, the five properties, structural alerts, formula, heavy atoms, InChIKey, the nearest training molecule.
+
+        ``nearest_among`` says how many training molecules were searched: where these are not all of them, the similarity is a
+        lower bound.
+        """
         mol = record.mol
         with rdBase.BlockLogs():
             key = Chem.MolToInchiKey(mol)  # type: ignore[no-untyped-call]
@@ -254,7 +275,15 @@ class Molecules(Modality[Molecule]):
             "formula": rdMolDescriptors.CalcMolFormula(mol),
             "heavy_atoms": mol.GetNumHeavyAtoms(),
             "inchikey": key,
+            **self._nearest(record),
         }
+
+    def _nearest(self, record: Molecule) -> dict[str, Any]:
+        if self.neighbours is None:
+            return {}
+        similarity, smiles = self.neighbours.nearest([record.smiles])[0]
+        searched = f"{len(self.neighbours.smiles)}/{self.neighbours.total}"
+        return {"nearest_training": smiles, "nearest_similarity": round(similarity, 3), "nearest_among": searched}
 
     def revive(self, line: str) -> Molecule:
         """The molecule of a canonical SMILES that `dump` gave."""
@@ -277,6 +306,12 @@ class Molecules(Modality[Molecule]):
     ) -> dict[str, str | bytes]:
         """The atoms coloured by their scores and, if given, the strongest attention between atoms as arcs, as SVG."""
         return {"image/svg+xml": explanation_svg(tokens, scores, attention)}
+
+    def demo(self, model: Any, seed: int = 0) -> list[Any]:
+        """What `puji demo` shows, as sections of the gallery."""
+        from puji.modalities.molecules.demo import demo
+
+        return demo(model, seed)
 
     def metrics(self, generated: Sequence[str], references: Mapping[str, Any]) -> dict[str, Metric]:
         """The MOSES benchmark. ``references``: SMILES under "train", "test" and perhaps "test_scaffolds"; none: MOSES's."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,9 @@ RADIUS = 2
 BITS = 1024
 BLOCK = 1024
 """Reference molecules compared at a time: their bits, a byte each, fill 1 MiB, the second-level cache of a core."""
+
+FEW = 64
+"""Queries that are compared without the compiled kernel, whose compiling takes two seconds."""
 
 
 @cache
@@ -164,10 +167,28 @@ class SimilarityIndex:
         result = [(float("nan"), "")] * len(mols)
         if not known:
             return result
-        found = scan(stack(fingerprint(mols[i]) for i in known), self.fingerprints, workers)
+        queries = stack(fingerprint(mols[i]) for i in known)
+        found = self._few(queries) if len(queries) <= FEW else scan(queries, self.fingerprints, workers)
         for i, similarity, where in zip(known, found.highest, found.where, strict=True):
             result[i] = (float(similarity), self.smiles[where])
         return result
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        sizes: np.ndarray = np.bitwise_count(self.fingerprints).sum(axis=1, dtype=np.int32)
+        return sizes
+
+    def _few(self, queries: np.ndarray) -> Scan:
+        """As `scan`, without compiling anything; about 2 ms a query and 20,000 references."""
+        similarities = np.empty((len(queries), len(self.fingerprints)), np.float32)
+        for row, query in enumerate(queries):
+            common = np.bitwise_count(self.fingerprints & query).sum(axis=1, dtype=np.int32)
+            union = self._sizes + np.bitwise_count(query).sum(dtype=np.int32) - common
+            similarities[row] = common / np.maximum(union, 1)
+        where = similarities.argmax(axis=1)
+        return Scan(
+            similarities.max(axis=1), where, similarities.mean(axis=1), np.square(similarities).mean(axis=1)
+        )
 
     def save(self, path: Path) -> None:
         """Write one .npz of plain arrays (about 60 bytes a drug-like molecule)."""

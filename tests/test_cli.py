@@ -1,11 +1,10 @@
-"""The command line: what it prints where, its exit codes, its languages, and that nothing is left half-written."""
+"""The command line: what it prints where, its exit codes, and that nothing is left half-written."""
 
 import csv
 import io
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -13,83 +12,18 @@ from types import SimpleNamespace
 import numpy as np
 import polars
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import puji
-from puji import registry
-from puji.batch import Batch, Generated
-from puji.cli import COMMANDS, main
-from puji.commands import fields, generate, interface
+from puji.commands import generate
 from puji.errors import Invalid
 from puji.modalities.molecules.modality import Molecules
-from puji.modality import Answer, Estimate
 
-MODALITY_COMMANDS = ("generate", "predict", "explain", "embed", "evaluate", "fit", "card")
-PAGES = [[], *([name] for name in COMMANDS), *([name, "molecules"] for name in MODALITY_COMMANDS), ["data", "get"]]
+from .cli_stub import Stub, runner
 
 
-class Stub:
-    """A model that gives molecules from a list and remembers what it was asked."""
-
-    name = "molecules"
-    card = {"data": {"name": "moses", "sha256": "ab"}, "training": {"minutes": 3}}  # noqa: RUF012
-
-    def __init__(self, smiles):
-        self.modality = Molecules()
-        self.smiles = smiles
-        self.asked = {}
-        self.fails = None
-
-    def empty_batch(self, seed, conditions):
-        return Batch(self.modality, conditions, seed, {"synthetic": True, "model": "puji stub"})
-
-    def stream(self, n=1, *, seed=0, **asked):
-        self.asked = {"n": n, "seed": seed, **asked}
-        for draw in range(n):
-            if self.fails and draw == 2:
-                raise self.fails
-            yield Generated(self.modality.parse(self.smiles[(seed + draw) % len(self.smiles)]), -1.5, draw, ())
-
-    def generate(self, n=1, *, seed=0, on_record=None, conditions=None, **asked):
-        if conditions is None:
-            names = Molecules.Conditions.model_fields
-            conditions = Molecules.Conditions(**{name: asked.pop(name) for name in list(asked) if name in names})
-        batch = self.empty_batch(seed, conditions)
-        for one in self.stream(n, seed=seed, conditions=conditions, **asked):
-            batch.generated.append(one)
-            if on_record:
-                on_record(one)
-        batch.rejected = [Invalid("molecules.unparsable"), Invalid("molecules.unparsable")]
-        batch.attempts = n + 2
-        return batch
-
-    def read(self, path):
-        for raw in self.modality.read(path):
-            try:
-                yield raw if isinstance(raw, Invalid) else self.modality.preprocess(raw)
-            except Invalid as refusal:
-                yield refusal.at(raw.source, raw.line)
-
-    def record(self, text):
-        return self.modality.parse(text)
-
-    def predict(self, record, ask=None):
-        names = ask.properties if ask else ("logp", "qed")
-        return Answer({name: Estimate(2.5, 1.0, 4.0, "") for name in names}, -20.0, False, ("predict.unfamiliar",))
-
-    def explain(self, record, *, target, method="integrated_gradients"):
-        record = self.modality.parse(record) if isinstance(record, str) else record
-        tokens = self.modality.encode(record)
-        scores = np.linspace(-1, 1, len(tokens))
-        pictures = self.modality.render_explanation(record, tokens, scores, None)
-        rows = [{"place": n, "token": token, "score": float(scores[n])} for n, token in enumerate(tokens)]
-        found = SimpleNamespace(pictures=pictures, rows=lambda: rows, value=2.25, completeness_error=1e-4)
-        found.save = lambda path: path.write_text(pictures["image/svg+xml"])
-        return found
-
-    def embed(self, records):
-        return np.arange(3 * len(records), dtype=np.float32).reshape(-1, 3)
+@pytest.fixture
+def run(capsys):
+    return runner(capsys)
 
 
 @pytest.fixture
@@ -99,164 +33,8 @@ def stub(monkeypatch, smiles):
     return model
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command line: (exit code, stdout, stderr)."""
-
-    def runs(*words):
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return runs
-
-
 def rows(text):
     return list(csv.DictReader(io.StringIO(text)))
-
-
-# -- help and languages ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("words", PAGES, ids=" ".join)
-def test_every_help_page_speaks_both_languages(run, words):
-    english, chinese = run(*words, "--help"), run(*words, "--help", "--lang", "zh")
-    assert english[0] == chinese[0] == 0
-    for _, page, err in (english, chinese):
-        assert not err
-        assert not re.search(r"\b(cli|molecules)\.[a-z_]+(\.[a-z_]+)?\b", page), "a message is missing"
-        assert all(interface.width(line) <= 100 for line in page.splitlines())
-    assert "Usage: puji" in english[1] and "Options:" in english[1]
-    assert "用法：puji" in chinese[1] and "选项：" in chinese[1]
-    options = set(re.findall(r"--[a-z-]+", english[1]))
-    assert {"--help"} <= options == set(re.findall(r"--[a-z-]+", chinese[1]))
-
-
-def test_the_language_may_be_named_anywhere_and_is_forgotten_afterwards(run):
-    for words in (
-        ["--lang", "zh", "generate", "molecules", "--help"],
-        ["generate", "--lang=zh", "molecules", "--help"],
-        ["generate", "molecules", "--help", "--lang", "zh"],
-    ):
-        assert "生成新的记录" in run(*words)[1]
-    assert "Generate new records" in run("generate", "molecules", "--help")[1]
-
-
-def test_conditions_are_explained_on_the_help_page(run):
-    page = run("generate", "molecules", "--help")[1]
-    assert "--keep, --scaffold, --fragment VALUE" in page
-    for name in Molecules.Conditions.model_fields:
-        assert re.search(rf"--{name}\b.*\n?.*[a-z]{{3}}", page)
-
-
-LIGHT = """
-import sys
-from puji.cli import main
-code = main(sys.argv[1:])
-heavy = {"torch", "transformers", "rdkit", "polars", "numpy", "pydantic", "matplotlib", "accelerate", "numba"}
-print(sorted(heavy & set(sys.modules)), code, file=sys.stderr)
-"""
-
-
-@pytest.mark.parametrize("words", [["--help"], ["generate", "molecules", "--help"], ["predict", "molecules", "--help"]])
-def test_help_is_instant(words):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", LIGHT, *words], capture_output=True, text=True, timeout=60, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.stderr.split("\n")[0] == "[] 0"
-    # Processor time, so that a busy machine does not fail the test.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
-
-
-@given(st.text(st.sampled_from("癌症 abc，。（）de"), max_size=120), st.integers(24, 90))
-def test_wrapping_loses_nothing_and_keeps_the_width(text, columns):
-    lines = interface.wrap(text, columns)
-    assert "".join("".join(lines).split()) == "".join(text.split())
-    for line in lines:
-        # A word has no place to break; a closing mark may hang over by one.
-        longest = max((interface.width(word) for word in re.findall(r"[a-z]+", line)), default=0)
-        assert interface.width(line) <= max(columns, longest) + 2
-
-
-@pytest.mark.parametrize("name", registry.entries())
-@pytest.mark.parametrize("kind", ["Conditions", "Ask"])
-def test_options_are_read_from_the_source_as_the_class_has_them(name, kind):
-    source = registry.package_folder(registry.entries()[name]) / "conditions.py"
-    declared = fields.declared_fields(source.read_text("utf-8"), kind)
-    assert declared == fields.model_fields(getattr(registry.modality(name), kind))
-
-
-def test_options_that_the_source_does_not_tell_are_left_to_the_class():
-    assert fields.declared_fields("class Conditions(Other):\n    a: int = 1", "Conditions") is None
-    assert fields.declared_fields("Conditions = make()", "Conditions") is None
-    told = fields.declared_fields("class Ask(BaseModel):\n    a: bool = False\n    b: list[str] | None = None", "Ask")
-    assert told == [fields.Field("a", flag=True), fields.Field("b", many=True)]
-
-
-# -- what is refused ---------------------------------------------------------------------------------------------------
-
-REFUSED = [
-    (["generat"], "Did you mean generate?"),
-    (["generate", "moleculs"], "Did you mean molecules?"),
-    (["generate", "zebra"], "There are: molecules"),
-    (["generate", "molecules", "--logpp", "2"], "Did you mean --logp?"),
-    (["generate", "molecules", "-n"], "-n needs a value"),
-    (["generate", "molecules", "-n", "0"], "--number 0"),
-    (["generate", "molecules", "-n", "-1"], "--number -1"),
-    (["generate", "molecules", "-n", "1000000000"], "10,000,000"),
-    (["generate", "molecules", "-n", "ten"], "--number ten"),
-    (["generate", "molecules", "--temperature", "0"], "--temperature 0"),
-    (["generate", "molecules", "--temperature", "nan"], "--temperature nan"),
-    (["generate", "molecules", "--top-p", "1.5"], "--top-p 1.5"),
-    (["generate", "molecules", "--seed", "-3"], "--seed -3"),
-    (["generate", "molecules", "two", "words"], "two"),
-    (["generate", "molecules", "--format", "xml"], "table, csv, jsonl"),
-    (["generate", "molecules", "--out", "new.docx"], ".docx"),
-    (["generate", "molecules", "--out", "new"], ".sdf"),
-    (["generate", "molecules", "--logp", "high"], "--logp"),
-    (["generate", "molecules", "--logp", "3:2"], "--logp"),
-    (["generate", "molecules", "--keep", "C1CC"], "--keep"),
-    (["generate", "molecules", "--model", "no-such-folder"], "no-such-folder"),
-    (["predict", "molecules"], "INPUT is missing"),
-    (["predict", "molecules", "absent.smi"], "absent.smi: there is no such file"),
-    (["explain", "molecules", "CCO"], "--target is missing"),
-    (["explain", "molecules", "CCO", "--target", "logp", "--method", "guess"], "integrated_gradients, occlusion"),
-    (["evaluate", "molecules", "absent.smi"], "absent.smi"),
-    (["evaluate", "molecules", os.devnull, "--reference", "train"], "NAME=FILE"),
-    (["fit", "molecules", "--out", "x"], "--data is missing"),
-    (["fit", "molecules", "--data", "absent.smi", "--out", "x"], "absent.smi"),
-    (["fit", "molecules", "--data", "a", "--out", "x", "--size", "huge"], "nano, micro, small, base"),
-    (["data", "get", "mosess"], "Did you mean moses?"),
-    (["--lang", "fr"], "en, zh"),
-    (["generate", "molecules", "--lang"], "--lang"),
-]
-
-
-@pytest.mark.parametrize(
-    ("words", "says"), REFUSED, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
-)
-def test_a_wrong_line_is_explained_and_leaves_with_2(run, monkeypatch, tmp_path, words, says):
-    monkeypatch.chdir(tmp_path)
-    if "--model" not in words:
-        monkeypatch.setattr(puji, "load", lambda name: Stub(["CCO"]))
-    for language in ("en", "zh"):
-        before = [] if "--lang" in words else ["--lang", language]
-        code, out, err = run(*before, *words)
-        assert code == 2
-        assert not out
-        assert err.startswith("错误：" if before and language == "zh" else "error: ")
-        assert "Traceback" not in err and len(err.splitlines()) == 1
-        if language == "en":
-            assert says in err
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_group_alone_shows_its_page(run):
-    code, out, err = run("generate")
-    assert code == 2 and not out and "molecules" in err
-    code, out, err = run()
-    assert code == 2 and "Usage: puji" in err
 
 
 # -- generate ----------------------------------------------------------------------------------------------------------
@@ -355,7 +133,7 @@ PIPE = """
 import sys
 import puji
 from puji.cli import main
-from tests.test_cli import Stub
+from tests.cli_stub import Stub
 puji.load = lambda name: Stub(["CCO", "c1ccccc1"])
 sys.exit(main(["generate", "molecules", "-n", "300", "--format", "csv"]))
 """
@@ -474,7 +252,7 @@ def test_fit_passes_on_what_was_asked(run, monkeypatch, tmp_path):
         seen.update(options, name=name)
         note("fit.read", {"training": 3, "held_out": 1, "refused": 0})
 
-    monkeypatch.setattr(puji, "fit", fit, raising=False)
+    monkeypatch.setitem(vars(puji), "fit", fit)  # setattr would import torch
     out, data = tmp_path / "mine", tmp_path / "a.smi"
     data.touch()
     words = f"--data {data} --out {out} --minutes 2 --from molecules --seed 4 --resume --threads 1 --holdout 0.2"

@@ -143,15 +143,14 @@ def test_compiled_kernels_equal_plain_torch(dtype):
             array(4, (4 + 2 * 2) * 16),
             angle.cos().numpy(),
             angle.sin().numpy(),
-            array(3, 2, 16, 16),
-            array(3, 2, 16, 16),
+            array(3, 16, 4, 16),
             np.array([2, 0, 1]),
             np.array([0, 14, 6]),
             4,
             array(4, 64),
             np.zeros((6, 16), np.float32),
         ),
-        (3, 4, 8),
+        (3, 7),
     )
     compare("swiglu", (array(5, 60), array(5, 30), 4), (1,))
 

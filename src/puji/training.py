@@ -89,10 +89,11 @@ def fit(
     if base is None:
         instance.learn(records.training)
         vocabulary = Vocabulary(instance.tokens())
-        settings_of = networks.config(
-            size or instance.size, len(vocabulary), context=instance.context, end=vocabulary.ids[END]
-        )
-        network = networks.build(settings_of, seed=seed)
+        try:
+            shape = networks.config(size or instance.size, len(vocabulary), context=instance.context, end=vocabulary.ids[END])
+        except ValueError as error:
+            raise Invalid("fit.failed", why=str(error)) from error
+        network = networks.build(shape, seed=seed)
         origin: dict[str, Any] = {}
     else:
         if size is not None:

@@ -123,27 +123,26 @@ def add_norm(x: Any, delta: Any, weight: Any, eps: float, out: Any, rows: int) -
 
 @compiled
 def attend(
-    qkv: Any, cos: Any, sin: Any, keys: Any, values: Any, slots: Any, positions: Any, heads: int, out: Any, scratch: Any
+    qkv: Any, cos: Any, sin: Any, cache: Any, slots: Any, positions: Any, heads: int, out: Any, scratch: Any
 ) -> None:
     """Rotary embedding, write into the cache, then softmax(q K^T / sqrt(d)) V over the row's own past and itself.
 
-    qkv (rows, (heads + 2 kv) * d); cos, sin (context, d / 2) float32; keys, values (slots, kv, n_positions, d) with at
-    least one position more than the context; slots, positions (n,) int64: row i reads and writes slot ``slots[i]`` at
+    qkv (rows, (heads + 2 kv) * d); cos, sin (context, d / 2) float32; cache (slots, n_positions, 2 kv, d) holds
+    the keys, then the values of each position, and has at least one position more than the context; slots, positions (n,) int64: row i reads and writes slot ``slots[i]`` at
     ``positions[i]``. Rows of the same slot must come in the order of their positions. out (rows, heads * d). scratch
     float32 (6, at least n_positions and d).
     """
-    groups, context, d = keys.shape[1], keys.shape[2], keys.shape[3]
+    context, groups, d = cache.shape[1], cache.shape[2] // 2, cache.shape[3]
     half = d // 2
     scale = np.float32(1.0 / np.sqrt(d))
     s0, s1 = scratch[0, :context], scratch[1, :context]
     q0, q1, m0, m1 = scratch[2, :d], scratch[3, :d], scratch[4, :d], scratch[5, :d]
     for i in range(slots.shape[0]):
         p = positions[i]
-        row, result, c, s = qkv[i], out[i], cos[p], sin[p]
+        row, result, past, c, s = qkv[i], out[i], cache[slots[i]], cos[p], sin[p]
         for group in range(groups):
-            key, value = keys[slots[i], group], values[slots[i], group]
             k, v = row[(heads + group) * d :], row[(heads + groups + group) * d :]
-            now_k, now_v = key[p], value[p]
+            now_k, now_v = past[p, group], past[p, groups + group]
             for j in range(half):
                 a, b = _load(k, j), _load(k, j + half)
                 _store(now_k, j, a * c[j] - b * s[j])
@@ -164,7 +163,7 @@ def attend(
                     q1[j] = (a * c[j] - b * s[j]) * scale
                     q1[j + half] = (b * c[j] + a * s[j]) * scale
                 for t in range(0, p + 1, 2):
-                    k0, k1 = key[t], key[t + 1]
+                    k0, k1 = past[t, group], past[t + 1, group]
                     d00 = d01 = d10 = d11 = np.float32(0.0)
                     for j in range(d):
                         x, y = _load(k0, j), _load(k1, j)
@@ -185,7 +184,7 @@ def attend(
                 for j in range(d):
                     m0[j] = m1[j] = np.float32(0.0)
                 for t in range(0, p + 1, 2):
-                    v0, v1 = value[t], value[t + 1]
+                    v0, v1 = past[t, groups + group], past[t + 1, groups + group]
                     w00, w01, w10, w11 = s0[t], s0[t + 1], s1[t], s1[t + 1]
                     for j in range(d):
                         x, y = _load(v0, j), _load(v1, j)

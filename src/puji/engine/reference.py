@@ -30,8 +30,7 @@ def attend(
     qkv: Array,
     cos: Array,
     sin: Array,
-    keys: Array,
-    values: Array,
+    cache: Array,
     slots: Array,
     positions: Array,
     heads: int,
@@ -39,8 +38,8 @@ def attend(
     scratch: Array,
 ) -> None:
     """Rotary embedding, write into the cache, then softmax(q K^T / sqrt(d)) V; row by row, so that rows stay independent."""
-    groups, d = keys.shape[1], keys.shape[3]
-    key_cache, value_cache = _tensor(keys), _tensor(values)
+    groups, d = cache.shape[2] // 2, cache.shape[3]
+    past = _tensor(cache)
     rows = len(slots)
     heads_of = _tensor(qkv)[:rows].float().view(rows, heads + 2 * groups, d)
     where = torch.from_numpy(positions)
@@ -50,9 +49,9 @@ def attend(
     result = _tensor(out)
     for i in range(rows):
         slot, p = int(slots[i]), int(positions[i])
-        key_cache[slot, :, p] = rotated[i, heads:].to(key_cache.dtype)
-        value_cache[slot, :, p] = heads_of[i, heads + groups :].to(value_cache.dtype)
-        past_keys, past_values = key_cache[slot, :, : p + 1].float(), value_cache[slot, :, : p + 1].float()
+        past[slot, p, :groups] = rotated[i, heads:].to(past.dtype)
+        past[slot, p, groups:] = heads_of[i, heads + groups :].to(past.dtype)
+        past_keys, past_values = past[slot, : p + 1].float().transpose(0, 1).chunk(2)
         query = rotated[i, :heads].view(groups, heads // groups, d)
         attention = functional.softmax(query @ past_keys.transpose(1, 2) / d**0.5, -1)
         result[i] = (attention @ past_values).reshape(-1).to(result.dtype)

@@ -129,7 +129,7 @@ def prepare(network: LlamaForCausalLM, dtype: Precision = "auto") -> Weights:
 class Step:
     """Buffers and key-value cache for ``slots`` sequences; not shared between threads.
 
-    The cache is (layers, slots, key-value heads, context + SPARE, head width); memory is used as sequences grow into it.
+    The cache is (layers, slots, context + SPARE, key heads + value heads, head width); memory is used as sequences grow into it.
     ``sizes`` are the numbers of rows that a matrix product may have; by default those that give equal bits.
     """
 
@@ -138,9 +138,8 @@ class Step:
         self.sizes = sizes or w.sizes
         rows = self.rows = self.sizes[-1]
         number = np.float32 if w.dtype == torch.float32 else np.uint16
-        shape = (len(w.layers), slots, w.groups, w.context + SPARE, w.d)
-        self.keys: Array = np.zeros(shape, number)
-        self.values: Array = np.zeros(shape, number)
+        shape = (len(w.layers), slots, w.context + SPARE, 2 * w.groups, w.d)
+        self.cache: Array = np.zeros(shape, number)
         self._scratch: Array = np.zeros((6, max(w.context + SPARE, w.d)), np.float32)
         self._x: Array = np.zeros((rows, w.width), np.float32)
         self._nothing: Array = np.zeros((rows, w.width), np.float32)
@@ -174,8 +173,7 @@ class Step:
                     qkv_bits,
                     w.cos,
                     w.sin,
-                    self.keys[index],
-                    self.values[index],
+                    self.cache[index],
                     slots,
                     positions,
                     w.heads,
@@ -195,7 +193,6 @@ class Step:
 
     def fork(self, positions: int) -> Step:
         """A copy with its own cache, of which the first ``positions`` positions are filled."""
-        twin = Step(self.weights, self.keys.shape[1], self.sizes)
-        twin.keys[:, :, :, :positions] = self.keys[:, :, :, :positions]
-        twin.values[:, :, :, :positions] = self.values[:, :, :, :positions]
+        twin = Step(self.weights, self.cache.shape[1], self.sizes)
+        twin.cache[:, :, :positions] = self.cache[:, :, :positions]
         return twin

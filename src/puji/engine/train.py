@@ -1,7 +1,8 @@
 """The training loop: next-token prediction within a budget of minutes or epochs, resumable after a kill at any time.
 
 One process on a laptop; the same call under ``torchrun`` trains data-parallel, where every global batch is shared out
-by rows, so that the number of ranks changes the speed and not the result.
+by rows, so that the number of ranks changes the speed and not the result. (``accelerate launch --cpu --num_processes 2``
+silently starts one process.)
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Run:
         self.network, self.settings, self.folder, self.stop = network, settings, folder, stop
         self.accelerator = Accelerator(cpu=True)
         self.rank, self.ranks = self.accelerator.process_index, self.accelerator.num_processes
-        self.objective = Objective(network, surroundings.bf16(settings.precision))
+        self.objective = Objective(network, surroundings.bf16(settings.precision, network.config.hidden_size))
         # Only the network goes through `prepare`: it adds the averaging of gradients over ranks. The optimizers need
         # nothing from it on a CPU, and a wrapped one would hide the state that is saved.
         self.model = self.accelerator.prepare(self.objective)

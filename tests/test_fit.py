@@ -1,0 +1,127 @@
+"""`puji.fit` as a user meets it: options, refusals, fine-tuning, the files it leaves."""
+
+import json
+
+import numpy as np
+import pytest
+
+import puji
+from puji import corpus
+from puji.modalities.molecules.modality import Molecules
+
+from .conftest import EXAMPLES
+
+QUICK = {"progress": False, "precision": "fp32", "batch_tokens": 1024, "compile": False}
+
+
+def refusal(*arguments, **options):
+    with pytest.raises(puji.Invalid) as caught:
+        puji.fit(*arguments, settings=QUICK, **options)
+    return caught.value.reason
+
+
+def test_files_and_provenance(trained):
+    model, folder = trained
+    run = folder.with_name("nano.run")
+    assert (run / "loss.svg").read_text().startswith("<?xml")
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["validation_loss"] < lines[0]["loss"]
+    card = (folder / "README.md").read_text()
+    assert "Research use" in card
+    assert model.card["data"]["sha256"] in card
+    assert model.card["data"]["training_records"] + model.card["data"]["held_out_records"] == 400
+
+
+def test_the_split_keeps_groups_together():
+    found = corpus.load(Molecules(), EXAMPLES, share=0.3)
+    group = Molecules().group
+    assert found.held_out
+    assert not {group(record) for record in found.training} & {group(record) for record in found.held_out}
+    again = corpus.load(Molecules(), EXAMPLES, share=0.3)
+    assert again.held_out == found.held_out
+
+
+def test_workers_and_cache_change_nothing(tmp_path):
+    alone = corpus.load(Molecules(), EXAMPLES, share=0.1)
+    shared = corpus.load(Molecules(), EXAMPLES, share=0.1, workers=2, cache=tmp_path)
+    cached = corpus.load(Molecules(), EXAMPLES, share=0.1, cache=tmp_path)
+    assert alone.training == shared.training == cached.training
+    assert alone.held_out == shared.held_out == cached.held_out
+
+
+def test_refused_records_are_counted_and_the_rest_goes_on(tmp_path):
+    lines = EXAMPLES.read_text().split()[:50]
+    lines[10], lines[20] = "C1CC", "not a molecule"
+    source = tmp_path / "some.smi"
+    source.write_text("\n".join(lines))
+    told = {}
+    puji.fit(
+        "molecules", source, epochs=0.5, size="nano", out=tmp_path / "m", settings=QUICK, note=lambda k, d: told.update({k: d})
+    )
+    assert told["fit.read"]["refused"] == 2
+    found = corpus.load(Molecules(), source, share=0.1)
+    assert [(one.line, one.source) for one in found.refusals] == [(11, str(source)), (21, str(source))]
+
+
+def test_fine_tuning_keeps_the_vocabulary_and_moves_the_model(trained, tmp_path):
+    model, folder = trained
+    source = tmp_path / "series.smi"
+    source.write_text("\n".join(f"O=C(Nc1ccc({side})cc1)c1cccnc1" for side in ("F", "Cl", "Br", "C", "OC", "CC", "N", "O")) + "\n")
+    before = model.log_likelihood(["O=C(Nc1ccc(I)cc1)c1cccnc1"])
+    tuned = puji.fit("molecules", source, epochs=30, base=folder, out=tmp_path / "tuned", holdout=0, settings=QUICK)
+    assert tuned.vocabulary.words == model.vocabulary.words
+    assert tuned.card["base"]["seed"] == 0
+    assert tuned.log_likelihood(["O=C(Nc1ccc(I)cc1)c1cccnc1"]) > before
+    # What the user's own series holds is now what the nearest molecule is looked up in.
+    assert tuned.modality.row(tuned.record("O=C(Nc1ccc(F)cc1)c1cccnc1"))["nearest_similarity"] == 1
+
+
+def test_an_unfinished_run_is_not_overwritten_but_resumed(tmp_path):
+    out = tmp_path / "m"
+    puji.fit("molecules", EXAMPLES, epochs=0.5, size="nano", out=out, settings=QUICK)
+    assert refusal("molecules", EXAMPLES, epochs=0.5, size="nano", out=out) == "fit.run_exists"
+    longer = puji.fit("molecules", EXAMPLES, epochs=1, size="nano", out=out, resume=True, settings=QUICK)
+    assert longer.card["training"]["epochs"] >= 1
+
+
+def test_options_that_cannot_be(tmp_path, trained):
+    out = tmp_path / "m"
+    assert refusal("molecules", tmp_path / "none.smi", out=out) == "data.missing"
+    (tmp_path / "bad.smi").write_text("not molecules\nat all\n")
+    assert refusal("molecules", tmp_path / "bad.smi", out=out) == "data.nothing"
+    assert refusal("molecules", EXAMPLES, minutes=-1, out=out) == "fit.failed"
+    assert refusal("molecules", EXAMPLES, holdout=1.5, out=out) == "fit.holdout"
+    assert refusal("molecules", EXAMPLES, size="giant", out=out) == "fit.failed"
+    assert refusal("molecules", EXAMPLES, size="nano", base=trained[1], out=out) == "fit.size_and_base"
+    assert refusal("poems", EXAMPLES, out=out) == "modality.unknown"
+    assert not out.exists()
+
+
+def test_generation_options_that_cannot_be(trained):
+    model, _ = trained
+    for options, reason in [
+        ({"n": 0}, "generate.number"),
+        ({"n": 10**9}, "generate.number"),
+        ({"temperature": -1}, "generate.sampling"),
+        ({"top_k": 0}, "generate.sampling"),
+        ({"colour": "red"}, "options.wrong"),
+    ]:
+        with pytest.raises(puji.Invalid) as caught:
+            model.generate(**options)
+        assert caught.value.reason == reason
+
+
+def test_embeddings_are_one_vector_a_record(trained):
+    model, _ = trained
+    vectors = model.embed(["CCO", "CCN", "CCO"])
+    assert vectors.shape[0] == 3
+    assert np.allclose(vectors[0], vectors[2], atol=1e-6)
+    assert not np.allclose(vectors[0], vectors[1])
+
+
+def test_what_is_unlike_the_training_data_is_said(trained):
+    model, _ = trained
+    assert model.predict("O=C(Nc1ccccc1)c1ccccc1").familiar is True
+    strange = model.predict("C[Si](C)(C)C#C[Si](C)(C)C#CP(Br)Br")
+    assert strange.familiar is False
+    assert strange.notes == ("predict.unfamiliar",)

@@ -3,7 +3,8 @@
 python -m benchmarks.sampling [--quick] [--checkpoint FOLDER] [--threads N]
 
 Stock is given its best of several batch sizes and two precisions; ours has no batch size to choose. Runs alternate, and
-the best of each counts, so that what else the machine does hits both. Without a checkpoint a stand-in of the same shape
+the best of each counts, so that what else the machine does hits both; processor seconds are counted too, for machines
+that are not idle (with several threads, waiting ones count as well). Without a checkpoint a stand-in of the same shape
 is trained in a minute, on made-up sequences as long as molecules.
 """
 
@@ -64,11 +65,11 @@ def load(folder: Path | None, quick: bool) -> tuple[LlamaForCausalLM, int, int, 
     return built, vocabulary["<mol>"], vocabulary["<end>"], folder.name
 
 
-def timed(work: Callable[[], int]) -> tuple[float, int]:
-    """Seconds, and what ``work`` returned."""
-    started = time.perf_counter()
+def timed(work: Callable[[], int]) -> tuple[tuple[float, float], int]:
+    """Seconds by the clock and of the processor, and what ``work`` returned."""
+    started, used = time.perf_counter(), time.process_time()
     result = work()
-    return time.perf_counter() - started, result
+    return (time.perf_counter() - started, time.process_time() - used), result
 
 
 def ours(built: LlamaForCausalLM, start: int, end: int, rows: int, dtype: Any, seed: int) -> int:
@@ -100,7 +101,7 @@ def gemm_limit(dtype: torch.dtype, seconds: float) -> float:
     best, until = 0.0, time.perf_counter() + seconds
     while time.perf_counter() < until:
         took, _ = timed(lambda: len(torch.mm(a, b)))
-        best = max(best, 2 * 1024**3 / took / 1e9)
+        best = max(best, 2 * 1024**3 / took[0] / 1e9)
     return best
 
 
@@ -122,16 +123,18 @@ def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
     networks = {"float32": built, "bfloat16": LlamaForCausalLM(built.config).to(torch.bfloat16).eval()}
     networks["bfloat16"].load_state_dict(built.state_dict())
     speed: dict[str, float] = {}
+    efficiency: dict[str, float] = {}
     lengths: dict[str, float] = {}
     limits = dict.fromkeys(PRECISIONS, 0.0)
     first: dict[str, float] = {}
 
-    def record(name: str, took: float, sequences: int, tokens: int) -> None:
-        speed[name] = max(speed.get(name, 0.0), sequences / took)
+    def record(name: str, took: tuple[float, float], sequences: int, tokens: int) -> None:
+        speed[name] = max(speed.get(name, 0.0), sequences / took[0])
+        efficiency[name] = max(efficiency.get(name, 0.0), sequences / took[1])
         lengths[name] = tokens / sequences
 
     for dtype in PRECISIONS:  # compiles, or reads what was compiled before
-        first[dtype] = timed(lambda dtype=dtype: ours(built, start, end, 1, dtype, 0))[0]
+        first[dtype] = timed(lambda dtype=dtype: ours(built, start, end, 1, dtype, 0))[0][0]
     before = peak_memory()
     memory: dict[str, float] = {}
     for seed in range(rounds):
@@ -148,7 +151,8 @@ def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
         memory.setdefault("generate", peak_memory() - before)
     best = max((name for name in speed if name.startswith("generate")), key=lambda name: speed[name])
     latency = {
-        dtype: min(timed(lambda d=dtype: ours(built, start, end, 1, d, 7))[0] for _ in range(3)) for dtype in PRECISIONS
+        dtype: min(timed(lambda d=dtype: ours(built, start, end, 1, d, 7))[0][0] for _ in range(3))
+        for dtype in PRECISIONS
     }
     flops = 2 * multiplied(built)
     return {
@@ -160,6 +164,11 @@ def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
         "sequences_per_second": {name: round(value, 1) for name, value in speed.items()},
         "best_generate": best,
         "times_generate": {dtype: round(speed[f"puji {dtype}"] / speed[best], 2) for dtype in PRECISIONS},
+        "sequences_per_processor_second": {name: round(value, 1) for name, value in efficiency.items()},
+        "times_generate_per_processor_second": {
+            dtype: round(efficiency[f"puji {dtype}"] / max(v for n, v in efficiency.items() if "generate" in n), 2)
+            for dtype in PRECISIONS
+        },
         "gemm_limit_gflops": {dtype: round(limit, 1) for dtype, limit in limits.items()},
         "share_of_gemm_limit": {
             dtype: round(speed[f"puji {dtype}"] * lengths[f"puji {dtype}"] * flops / 1e9 / limits[dtype], 3)

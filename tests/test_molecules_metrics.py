@@ -302,6 +302,17 @@ def test_cosine_by_hand():
     assert math.isnan(metrics.cosine({}, {"a": 1}))
 
 
+def test_average_and_proportion_by_hand():
+    found = metrics.average(np.array([0.2, 0.4, 0.6], dtype=np.float32))
+    assert found.value == pytest.approx(0.4)
+    assert (found.low, found.high) == pytest.approx(
+        (0.4 - 1.96 * 0.2 / math.sqrt(3), 0.4 + 1.96 * 0.2 / math.sqrt(3)), abs=1e-4
+    )
+    half = metrics.proportion(5, 10)
+    assert (half.value, half.n) == (0.5, 10)
+    assert (half.low, half.high) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Wilson's interval, textbook value
+
+
 def test_scaffolds_and_fragments():
     two_rings = Chem.MolFromSmiles("CCc1ccc(-c2ccccc2)cc1")
     assert analysis.murcko_scaffold(two_rings) == "c1ccc(-c2ccccc2)cc1"

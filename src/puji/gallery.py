@@ -67,6 +67,14 @@ class Section:
     table: Sequence[Mapping[str, Any]] = ()
     columns: Mapping[str, Text] = field(default_factory=dict)
 
+    def rows(self, language: str) -> list[dict[str, Any]]:
+        """The table with its columns and texts in ``language``."""
+
+        def told(value: Any) -> Any:
+            return value.text(language) if isinstance(value, Text) else value
+
+        return [{told(self.columns.get(name, name)): told(value) for name, value in row.items()} for row in self.table]
+
 
 @dataclass(frozen=True)
 class Chapter:

@@ -87,7 +87,7 @@ def demo(out: Path, seed: int) -> None:
         for section in sections:
             click.echo(f"\n{section.title.text(current())}")
             if section.table:
-                print_table(section.table)
+                print_table(section.rows(current()))
     page = out / "index.html"
     atomic_write(page, gallery.page(chapters, current()))
     note("cli.written", path=page)

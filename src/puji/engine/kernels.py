@@ -127,10 +127,10 @@ def attend(
 ) -> None:
     """Rotary embedding, write into the cache, then softmax(q K^T / sqrt(d)) V over the row's own past and itself.
 
-    qkv (rows, (heads + 2 kv) * d); cos, sin (context, d / 2) float32; cache (slots, n_positions, 2 kv, d) holds
-    the keys, then the values of each position, and has at least one position more than the context; slots, positions (n,) int64: row i reads and writes slot ``slots[i]`` at
-    ``positions[i]``. Rows of the same slot must come in the order of their positions. out (rows, heads * d). scratch
-    float32 (6, at least n_positions and d).
+    qkv (rows, (heads + 2 kv) * d); cos, sin (context, d / 2) float32; cache (slots, n_positions, 2 kv, d) holds the keys,
+    then the values of each position, and has at least one position more than the context; slots, positions (n,) int64:
+    row i reads and writes slot ``slots[i]`` at ``positions[i]``. Rows of the same slot must come in the order of their
+    positions. out (rows, heads * d). scratch float32 (6, at least n_positions and d).
     """
     context, groups, d = cache.shape[1], cache.shape[2] // 2, cache.shape[3]
     half = d // 2

@@ -200,6 +200,16 @@ def proportion(hits: int, n: int, better: str = "up") -> Metric:
     return Metric(p, n, better, max(0.0, middle - half), min(1.0, middle + half))
 
 
+def average(values: np.ndarray) -> Metric:
+    """Mean of ``values`` with its normal 95 % interval; higher is better."""
+    n = len(values)
+    if n == 0:
+        return Metric(math.nan, 0, "up")
+    mean = float(values.mean(dtype=np.float64))
+    half = 1.959964 * float(values.std(ddof=1, dtype=np.float64)) / math.sqrt(n) if n > 1 else math.inf
+    return Metric(mean, n, "up", mean - half, mean + half)
+
+
 def moses(
     samples: Sequence[str], references: References, *, workers: int = 1, progress: Progress | None = None
 ) -> dict[str, Metric]:
@@ -238,9 +248,8 @@ def moses(
         if reference is None:
             continue
         fcd = math.nan if normal is None else chemnet.distance(reference.gaussian, normal)
-        snn = float(scan(found.fingerprints, reference.fingerprints, workers).highest.mean()) if n else math.nan
         result[f"FCD/{label}"] = Metric(fcd, n, "down")
-        result[f"SNN/{label}"] = Metric(snn, n, "up")
+        result[f"SNN/{label}"] = average(scan(found.fingerprints, reference.fingerprints, workers).highest)
         result[f"Frag/{label}"] = Metric(cosine(found.fragments, reference.fragments), n, "up")
         result[f"Scaf/{label}"] = Metric(cosine(found.scaffolds, reference.scaffolds), n, "up")
 
@@ -264,6 +273,7 @@ __all__ = [
     "References",
     "SimilarityIndex",
     "Statistics",
+    "average",
     "cosine",
     "moses",
     "moses_references",

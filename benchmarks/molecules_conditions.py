@@ -119,7 +119,10 @@ def predictions(model: Model[Any], molecules: list[Molecule]) -> dict[str, Any]:
     for name, known in PROPERTIES.items():
         true = [known.compute(molecule.mol) for molecule in molecules]
         inside = [answer[name].low <= value <= answer[name].high for answer, value in zip(answers, true, strict=True)]
-        results[name] = {**_summary(true, [answer[name].value for answer in answers]), "coverage_80": float(np.mean(inside))}
+        results[name] = {
+            **_summary(true, [answer[name].value for answer in answers]),
+            "coverage_80": float(np.mean(inside)),
+        }
     return results
 
 

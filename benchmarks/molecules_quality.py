@@ -61,7 +61,13 @@ def scored(samples: list[str], references: References) -> dict[str, Any]:
     started = time.perf_counter()
     found = metrics_rows(moses(samples, references, workers=2))
     print(f"  scored {len(samples)} in {time.perf_counter() - started:.0f} s: ", end="")
-    print({name: round(one["value"], 4) for name, one in found.items() if name in ("valid", "FCD/Test", "FCD/TestSF", "Novelty")})
+    print(
+        {
+            name: round(one["value"], 4)
+            for name, one in found.items()
+            if name in ("valid", "FCD/Test", "FCD/TestSF", "Novelty")
+        }
+    )
     return found
 
 

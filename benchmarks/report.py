@@ -20,9 +20,13 @@ PUBLISHED = {
 }
 """Rows of the table of the MOSES README (30,000 samples)."""
 
-COLUMNS = (
-    ("valid", "unique@10k", "FCD/Test", "FCD/TestSF", "SNN/Test", "SNN/TestSF", "Frag/Test", "Frag/TestSF")
-    + ("Scaf/Test", "Scaf/TestSF", "IntDiv", "IntDiv2", "Filters", "Novelty")
+COLUMNS = ("valid", "unique@10k", "FCD/Test", "FCD/TestSF", "SNN/Test", "SNN/TestSF", "Frag/Test", "Frag/TestSF") + (
+    "Scaf/Test",
+    "Scaf/TestSF",
+    "IntDiv",
+    "IntDiv2",
+    "Filters",
+    "Novelty",
 )
 
 
@@ -52,7 +56,9 @@ def quality(results: dict[str, Any]) -> str:
     ]
     training = results["model"]["training"]
     wasserstein = [name for name in raw[0] if name not in COLUMNS]
-    more = table(["measured on the raw draws", "mean"], ([n, number(mean(r[n]["value"] for r in raw))] for n in wasserstein))
+    more = table(
+        ["measured on the raw draws", "mean"], ([n, number(mean(r[n]["value"] for r in raw))] for n in wasserstein)
+    )
     return (
         f"{results['protocol']['draws']:,} draws at temperature 1, no grammar, retry, filter or reranking; scored on MOSES Test"
         " and TestSF, which were used for nothing else. Trained on"
@@ -83,12 +89,21 @@ def conditions(results: dict[str, Any]) -> str:
         table(
             ["part to keep", "asked", "molecules", "kept", "valid", "unique"],
             (
-                [name, str(r["asked"]), str(r["n"]), number(r["kept"], 3), number(r["valid"], 3), number(r["unique"], 3)]
+                [
+                    name,
+                    str(r["asked"]),
+                    str(r["n"]),
+                    number(r["kept"], 3),
+                    number(r["valid"], 3),
+                    number(r["unique"], 3),
+                ]
                 for name, r in results["kept"].items()
             ),
         ),
         "Analogues: mean Tanimoto similarity {similarity:.3f} (random molecule: {dummy_similarity:.3f}), {share:.1%} at 0.4 or"
-        " more, {valid:.1%} valid, n = {n}.".format(share=results["analogues"]["share_above_0.4"], **results["analogues"]),
+        " more, {valid:.1%} valid, n = {n}.".format(
+            share=results["analogues"]["share_above_0.4"], **results["analogues"]
+        ),
         table(
             ["predicted", "mean absolute error", "correlation", "80 % interval holds"],
             (

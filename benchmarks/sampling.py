@@ -122,6 +122,8 @@ def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
     rows, rounds, batches = (512, 2, (128, 256)) if quick else (2048, 3, (64, 128, 256, 512))
     networks = {"float32": built, "bfloat16": LlamaForCausalLM(built.config).to(torch.bfloat16).eval()}
     networks["bfloat16"].load_state_dict(built.state_dict())
+    for network_ in networks.values():
+        network_.generation_config.max_length = None  # the limit here is max_new_tokens
     speed: dict[str, float] = {}
     efficiency: dict[str, float] = {}
     lengths: dict[str, float] = {}

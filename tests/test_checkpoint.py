@@ -72,7 +72,9 @@ def test_an_unreadable_provenance(copy, content):
 def test_saving_that_fails_leaves_the_old_one(copy, monkeypatch):
     model = puji.load(copy)
     before = (copy / "modality.json").read_bytes()
-    monkeypatch.setattr(checkpoint, "_write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        checkpoint, "_write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(puji.Invalid) as caught:
         model.save(copy)
     assert caught.value.reason == "checkpoint.unwritable"

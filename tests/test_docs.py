@@ -57,7 +57,9 @@ def test_commands_exist(command):
         assert words[1] in targets
         return
     # The whole line is parsed by the program itself, with --help in place of running it.
-    done = subprocess.run([sys.executable, "-m", "puji.cli", *words[1:], "--help"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "puji.cli", *words[1:], "--help"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     options = {word.split("=")[0] for word in words if word.startswith("--")}
     assert all(option in done.stdout for option in options), (options, done.stdout)
@@ -65,10 +67,7 @@ def test_commands_exist(command):
 
 def test_both_readmes_name_the_same_commands_and_code():
     def parts(name):
-        return [
-            re.sub(r"\s+#.*", "", body)
-            for language, body in BLOCK.findall((ROOT / name).read_text("utf-8"))
-        ]
+        return [re.sub(r"\s+#.*", "", body) for language, body in BLOCK.findall((ROOT / name).read_text("utf-8"))]
 
     assert parts("README.md") == parts("README.zh.md")
 

@@ -56,7 +56,13 @@ def test_refused_records_are_counted_and_the_rest_goes_on(tmp_path):
     source.write_text("\n".join(lines))
     told = {}
     puji.fit(
-        "molecules", source, epochs=0.5, size="nano", out=tmp_path / "m", settings=QUICK, note=lambda k, d: told.update({k: d})
+        "molecules",
+        source,
+        epochs=0.5,
+        size="nano",
+        out=tmp_path / "m",
+        settings=QUICK,
+        note=lambda k, d: told.update({k: d}),
     )
     assert told["fit.read"]["refused"] == 2
     found = corpus.load(Molecules(), source, share=0.1)
@@ -66,7 +72,9 @@ def test_refused_records_are_counted_and_the_rest_goes_on(tmp_path):
 def test_fine_tuning_keeps_the_vocabulary_and_moves_the_model(trained, tmp_path):
     model, folder = trained
     source = tmp_path / "series.smi"
-    source.write_text("\n".join(f"O=C(Nc1ccc({side})cc1)c1cccnc1" for side in ("F", "Cl", "Br", "C", "OC", "CC", "N", "O")) + "\n")
+    source.write_text(
+        "\n".join(f"O=C(Nc1ccc({side})cc1)c1cccnc1" for side in ("F", "Cl", "Br", "C", "OC", "CC", "N", "O")) + "\n"
+    )
     before = model.log_likelihood(["O=C(Nc1ccc(I)cc1)c1cccnc1"])
     tuned = puji.fit("molecules", source, epochs=30, base=folder, out=tmp_path / "tuned", holdout=0, settings=QUICK)
     assert tuned.vocabulary.words == model.vocabulary.words

@@ -28,9 +28,10 @@ from puji.engine import state
 from puji.engine.batches import STRIDE, Batches, Position, Weighted, collate, cut
 from puji.engine.curve import loss_curve
 from puji.engine.network import build, config
+from puji.engine.objective import Objective
 from puji.engine.optimizer import Muon, factor, flatten, optimizers, restore
 from puji.engine.settings import Settings
-from puji.engine.train import Objective, train
+from puji.engine.train import train
 
 VOCABULARY = 24
 QUICK = Settings(epochs=1, threads=1, precision="fp32", compile=False, progress=False, batch_tokens=64, log_every=1)
@@ -356,6 +357,26 @@ def test_averaged_weights_are_evaluated_and_returned(tmp_path: Path) -> None:
     train(averaged, Sequences(rows), None, replace(QUICK, epochs=5, ema=0.9), tmp_path / "averaged")
     start = weights(network())
     assert 0 < (weights(averaged) - start).norm() < (weights(plain) - start).norm()
+
+
+def test_bfloat16_learns_and_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    rows = random_rows(10)
+    model = network()
+    settings = replace(QUICK, epochs=40, batch_tokens=2048, precision="bf16")
+    result = train(model, Sequences(rows), rows, settings, tmp_path)
+    assert result.validation is not None and result.validation < 0.6 * result.history[0]["loss"]
+    assert model.config._attn_implementation == "sdpa"
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+def test_the_attention_chosen_for_speed_gives_the_same_loss() -> None:
+    batch = collate(random_rows(5))
+    model = network()
+    losses = []
+    for name in ("sdpa", "eager"):
+        model.set_attn_implementation(name)
+        losses.append(float(Objective(model, False)(batch.ids, batch.weights).detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_minutes_end_training_and_the_rate_falls_to_zero(tmp_path: Path) -> None:

@@ -55,7 +55,9 @@ def card(model: Model[Any], *, about: str = "", measured: Mapping[str, str] | No
         modality=model.modality.name,
         name=model.name,
         about=about + "\n" if about else "",
-        provenance="\n".join(f"| {name} | {_told(value)} |" for name, value in model.provenance.items() if name != "measured"),
+        provenance="\n".join(
+            f"| {name} | {_told(value)} |" for name, value in model.provenance.items() if name != "measured"
+        ),
         measured="\n".join(["| | |", "|---|---|", *lines]) if lines else "Nothing yet.",
     )
 

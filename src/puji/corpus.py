@@ -199,8 +199,9 @@ class Views(Generic[Record]):
         return ids[:header] + ids[window], None if weights is None else weights[:header] + weights[window]
 
 
-def plain(modality: Modality[Record], vocabulary: Vocabulary, records: Sequence[Record], context: int) -> list[Weighted]:
+def plain(
+    modality: Modality[Record], vocabulary: Vocabulary, records: Sequence[Record], context: int
+) -> list[Weighted]:
     """Each record's own sequence (no directions), for validation: nats per record compare between runs."""
     encoded = (vocabulary.encode(modality.encode(record)) for record in records)
     return [(ids, None) for ids in encoded if len(ids) <= context]
-

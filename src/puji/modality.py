@@ -309,6 +309,7 @@ class Modality(ABC, Generic[Record]):
         """The field's benchmark; scores samples from anywhere, not only ours."""
         return {}
 
+
 __all__ = [
     "END",
     "Answer",

@@ -219,9 +219,7 @@ class Model(Generic[Record]):
                 yield Prompt(tuple(self.vocabulary.encode(tokens)), seed=int(rng.integers(2**63)), header=header)
 
         room = self.network.config.max_position_embeddings
-        decoded = flow.decode(
-            self.network, self.vocabulary, ask(), grammar, sampling=sampling, max_new_tokens=room
-        )
+        decoded = flow.decode(self.network, self.vocabulary, ask(), grammar, sampling=sampling, max_new_tokens=room)
         early: dict[int, Decoded] = {}
         turn = 0
         for one in decoded:

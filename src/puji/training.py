@@ -90,7 +90,9 @@ def fit(
         instance.learn(records.training)
         vocabulary = Vocabulary(instance.tokens())
         try:
-            shape = networks.config(size or instance.size, len(vocabulary), context=instance.context, end=vocabulary.ids[END])
+            shape = networks.config(
+                size or instance.size, len(vocabulary), context=instance.context, end=vocabulary.ids[END]
+            )
         except ValueError as error:
             raise Invalid("fit.failed", why=str(error)) from error
         network = networks.build(shape, seed=seed)
@@ -128,7 +130,9 @@ def fit(
         "commit": _commit(),
         "machine": machine(),
         "parameters": networks.parameters(network),
-        "settings": {name: getattr(options, name) for name in ("batch_tokens", "learning_rate", "optimizer", "schedule")},
+        "settings": {
+            name: getattr(options, name) for name in ("batch_tokens", "learning_rate", "optimizer", "schedule")
+        },
         "training": {
             "steps": result.steps,
             "epochs": round(result.epochs, 4),
@@ -221,7 +225,9 @@ def _commit() -> str:
     """The commit of the code, where it runs from a checkout."""
     here = Path(__file__).parent
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

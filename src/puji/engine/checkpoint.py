@@ -1,9 +1,9 @@
 """A trained model as a plain Hugging Face folder with provenance. Only safetensors and JSON are ever loaded.
 
-    config.json  generation_config.json  model.safetensors  tokenizer.json  tokenizer_config.json    stock Transformers
-    modality.json        what Puji adds: modality, grammar version, learned state, provenance, size and hash of each file
-    modality.safetensors arrays of the learned state, where there are any
-    README.md            the model card
+config.json  generation_config.json  model.safetensors  tokenizer.json  tokenizer_config.json    stock Transformers
+modality.json        what Puji adds: modality, grammar version, learned state, provenance, size and hash of each file
+modality.safetensors arrays of the learned state, where there are any
+README.md            the model card
 """
 
 from __future__ import annotations
@@ -33,7 +33,21 @@ FORMAT = 1
 PROVENANCE = "modality.json"
 ARRAYS = "modality.safetensors"
 REQUIRED = ("config.json", "model.safetensors", "tokenizer.json", PROVENANCE)
-RUNS_CODE = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack", ".py", ".so"}
+RUNS_CODE = {
+    ".bin",
+    ".pt",
+    ".pth",
+    ".pkl",
+    ".pickle",
+    ".ckpt",
+    ".joblib",
+    ".npy",
+    ".npz",
+    ".h5",
+    ".msgpack",
+    ".py",
+    ".so",
+}
 """File endings of formats that can run code when loaded, or that nothing here writes: a folder with one is refused."""
 
 
@@ -102,7 +116,9 @@ def _write(checkpoint: Checkpoint, folder: Path, *, splitter: str, end: str, car
             "model_input_names": ["input_ids", "attention_mask"],
         },
     )
-    arrays = {key: np.ascontiguousarray(value) for key, value in checkpoint.state.items() if isinstance(value, np.ndarray)}
+    arrays = {
+        key: np.ascontiguousarray(value) for key, value in checkpoint.state.items() if isinstance(value, np.ndarray)
+    }
     if arrays:
         save_file(arrays, folder / ARRAYS)
     (folder / "README.md").write_text(card, "utf-8")

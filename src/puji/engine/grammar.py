@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-ENTRIES = 2**24
+ENTRIES = 2**22
 """Transitions kept at once (4 bytes each); with more states than fit, the table starts anew."""
 
 
@@ -45,7 +45,7 @@ class GrammarTable:
     forbid : collection of int
         Ids that are never allowed.
     limit : int or None
-        States kept before the table starts anew; by default as many as keep it under 64 MB.
+        States kept before the table starts anew; by default as many as keep it under 16 MB.
     """
 
     def __init__(

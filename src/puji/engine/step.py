@@ -6,6 +6,8 @@ was checked, when the weights were prepared, to give the same bits as `ROWS` row
 
 from __future__ import annotations
 
+import math
+import mmap
 import weakref
 from typing import Any, Literal
 
@@ -139,7 +141,9 @@ class Step:
         rows = self.rows = self.sizes[-1]
         number = np.float32 if w.dtype == torch.float32 else np.uint16
         shape = (len(w.layers), slots, w.context + SPARE, 2 * w.groups, w.d)
-        self.cache: Array = np.zeros(shape, number)
+        # Fresh pages are zeros and take memory when they are written to; np.zeros would ask for huge ones, all of it.
+        pages = mmap.mmap(-1, math.prod(shape) * np.dtype(number).itemsize)
+        self.cache: Array = np.frombuffer(pages, number).reshape(shape)
         self._scratch: Array = np.zeros((6, max(w.context + SPARE, w.d)), np.float32)
         self._x: Array = np.zeros((rows, w.width), np.float32)
         self._nothing: Array = np.zeros((rows, w.width), np.float32)

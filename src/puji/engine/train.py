@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from puji.engine import optimizer as optimization
@@ -27,28 +26,13 @@ from puji.engine import state as saved
 from puji.engine import surroundings
 from puji.engine.batches import POOL, Batch, Batches, Dataset, Position, Weighted, collate, cut
 from puji.engine.log import Log
+from puji.engine.objective import Objective
 from puji.engine.settings import Counters, Result, Settings
 
 EVALUATIONS = 50
 """Evaluations in a budget where `Settings.evaluate_every` does not say."""
 DIVERGED = 10
 """Steps in a row without a finite gradient after which training gives up."""
-
-
-class Objective(nn.Module):
-    """Weighted sum of the cross-entropies of the next token, in nats."""
-
-    def __init__(self, network: LlamaForCausalLM, bf16: bool) -> None:
-        super().__init__()
-        self.network = network
-        self.bf16 = bf16
-
-    def forward(self, ids: Tensor, weights: Tensor) -> Tensor:
-        """``ids``, ``weights``: (rows, width + 1). Padding stands on the right, where causal attention ignores it."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            logits = self.network(input_ids=ids[:, :-1], use_cache=False).logits
-        losses = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-        return (losses * weights[:, 1:].flatten()).sum()
 
 
 def train(
@@ -80,6 +64,7 @@ def train(
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(surroundings.threads_set(settings.threads))
         stack.enter_context(surroundings.dropout(network, settings.dropout))
+        stack.callback(network.set_attn_implementation, network.config._attn_implementation)
         stop = stack.enter_context(surroundings.signals())
         run = Run(network, dataset, validation, settings, folder, stop)
         if resume:
@@ -139,6 +124,7 @@ class Run:
         last_save = started = time.monotonic()
         before = self.at.wall
         batches = self.batches.after(self.position)
+        rate = 0.0
         self.network.train()
         with surroundings.bar(self.settings.progress and self.rank == 0) as bar:
             while not self.at.stopped:
@@ -147,11 +133,12 @@ class Run:
                     self.at.stopped = "budget"
                     break
                 line = self.step(batches, progress)
+                rate = line["lr"]
                 self.at.wall = before + time.monotonic() - started
                 if self._evaluation_due(progress):
                     self.evaluate()
                 if self.at.step % self.settings.log_every == 0 or self.at.evaluated == self.at.step:
-                    bar(self.progress(), self.write_line(line["lr"]))
+                    bar(self.progress(), self.write_line(rate))
                 if on_step:
                     on_step(line)
                 if line["interrupted"]:
@@ -162,7 +149,7 @@ class Run:
         interrupted = not self.at.stopped
         if not interrupted and self.at.evaluated != self.at.step and self.validation:
             self.evaluate()
-            self.write_line(0.0)
+            self.write_line(rate)
         self.at.wall = before + time.monotonic() - started
         self.save()
         return self._result("interrupted" if interrupted else self.at.stopped)
@@ -223,6 +210,7 @@ class Run:
     def _backward(self, batch: Batch) -> float:
         """Gradients of the mean loss over the whole batch; returns this rank's sum of the loss."""
         ids, weights = batch.share(self.rank, self.ranks)
+        self.objective.prepare(ids.shape[1])
         try:
             loss = self.model(ids, weights)
             # Ranks' gradients are averaged: times their number, divided by the weights of all, is the mean over all.
@@ -270,7 +258,10 @@ class Run:
         # Compiled layers would be compiled once more for this mode.
         with self._weights(self.averaged), torch.no_grad(), torch.compiler.set_stance("force_eager"):
             self.network.eval()
-            total = sum(float(self.objective(*batch.share(self.rank, self.ranks))) for batch in self.validation)
+            total = 0.0
+            for batch in self.validation:
+                self.objective.prepare(batch.ids.shape[1])
+                total += float(self.objective(*batch.share(self.rank, self.ranks)))
             self.network.train()
             total = float(self.accelerator.reduce(torch.tensor(total, dtype=torch.float64), "sum"))
             loss = total / (sum(batch.total for batch in self.validation) or 1.0)

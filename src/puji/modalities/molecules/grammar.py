@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Hashable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from rdkit import Chem
@@ -119,7 +119,7 @@ def _atoms(order: int, stuck: bool) -> frozenset[str]:
     return frozenset(found)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def inside(partial: str, order: int) -> frozenset[str]:
     """The characters that may follow ``partial``, the beginning of a bracket atom that a bond of ``order`` reaches."""
     match = _ATOM.fullmatch(partial)
@@ -252,7 +252,7 @@ class SmilesGrammar:
         return _placed(state, token)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _tokens(
     *,
     atoms: int,

@@ -186,9 +186,7 @@ class SimilarityIndex:
             union = self._sizes + np.bitwise_count(query).sum(dtype=np.int32) - common
             similarities[row] = common / np.maximum(union, 1)
         where = similarities.argmax(axis=1)
-        return Scan(
-            similarities.max(axis=1), where, similarities.mean(axis=1), np.square(similarities).mean(axis=1)
-        )
+        return Scan(similarities.max(axis=1), where, similarities.mean(axis=1), np.square(similarities).mean(axis=1))
 
     def save(self, path: Path) -> None:
         """Write one .npz of plain arrays (about 60 bytes a drug-like molecule)."""

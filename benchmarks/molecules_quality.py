@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import Any
 
 import puji
@@ -88,9 +89,12 @@ def run(quick: bool, seeds: int = 3) -> dict[str, Any]:
     return results
 
 
+def quick_molecules() -> list[str]:
+    """A few hundred molecules."""
+    return (Path(__file__).parent.parent / "tests" / "data" / "molecules.smi").read_text("utf-8").split()
+
+
 def small_references() -> References:
     """A few hundred molecules instead of MOSES, so that a quick run needs no data."""
-    from puji.registry import CHECKPOINTS
-
-    lines = (CHECKPOINTS.parent.parent.parent / "tests" / "data" / "molecules.smi").read_text("utf-8").split()
+    lines = quick_molecules()
     return References.of(lines[:200], lines[200:300], lines[300:])

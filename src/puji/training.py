@@ -19,6 +19,7 @@ from puji.engine import network as networks
 from puji.engine.settings import Settings
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
+from puji.files import refusal
 from puji.modality import END, Modality
 from puji.model import Model
 
@@ -115,7 +116,9 @@ def fit(
         result = train.train(network, views, validation or None, options, run, resume=resume, on_step=on_step)
     except FileExistsError as error:
         raise Invalid("fit.run_exists", source=str(run)) from error
-    except ValueError as error:
+    except OSError as error:
+        raise refusal(error, run) from error
+    except (ValueError, FloatingPointError) as error:
         raise Invalid("fit.failed", why=str(error)) from error
     provenance = {
         "version": _version(),

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks import planted
 from numpy.typing import NDArray
 
+from benchmarks import planted
 from puji.engine.explain import Attribution, evaluate, integrated_gradients, occlusion
 from puji.engine.faithfulness import (
     bootstrap,

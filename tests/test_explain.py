@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from benchmarks import planted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import planted
 from puji.engine import network as networks
 from puji.engine.attention import attention_maps, rollout
 from puji.engine.explain import Target, evaluate, integrated_gradients, occlusion

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from benchmarks import explanations, planted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import explanations, planted
 from puji.engine import network as networks
 from puji.engine.explain import Attribution, evaluate, integrated_gradients, occlusion
 from puji.engine.faithfulness import (

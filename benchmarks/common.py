@@ -9,8 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from puji.training import _commit as commit
-from puji.training import machine
+from puji.training import commit, machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

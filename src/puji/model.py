@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from transformers import LlamaForCausalLM
 
 from puji import flow
-from puji.batch import Batch, Generated
+from puji.batch import Batch, Generated, write_table
 from puji.engine import attention, checkpoint, explain, score
 from puji.engine.decode import Decoded, Prompt, Sampling
 from puji.engine.vocabulary import Vocabulary
@@ -51,8 +51,6 @@ class Explanation:
 
     def save(self, path: str | Path) -> None:
         """Write the picture to a .svg or .png file, or the scores to .csv or .jsonl. Raises Invalid for other endings."""
-        from puji.batch import write_table
-
         target = Path(path)
         mime = {".svg": "image/svg+xml", ".png": "image/png"}.get(target.suffix.lower())
         if mime in self.pictures:

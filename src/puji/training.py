@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from puji import corpus, registry
+from puji.card import card
 from puji.engine import curve, score, train
 from puji.engine import network as networks
 from puji.engine.settings import Settings
@@ -68,7 +69,7 @@ def fit(
     workers : int
         Processes that clean the records.
     settings : dict, optional
-        Fields of `puji.engine.Settings` beside the budget and the seed.
+        Fields of `puji.engine.settings.Settings` beside the budget and the seed.
     note : callable, optional
         Told what happens, as a message key and its details.
 
@@ -130,7 +131,7 @@ def fit(
             "refused": dict(records.refused),
         },
         "seed": seed,
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine(),
         "parameters": networks.parameters(network),
         "settings": {
@@ -151,7 +152,7 @@ def fit(
     }
     model = Model(instance, vocabulary, network, provenance, name=target.name)
     if int(os.environ.get("RANK", "0")) == 0:
-        model.save(target, card=_card(model))
+        model.save(target, card=card(model))
         curve.loss_curve(run / "log.jsonl", run / "loss.svg")
     tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
     return model
@@ -224,7 +225,7 @@ def _version() -> str:
     return version("puji")
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit of the code, where it runs from a checkout."""
     here = Path(__file__).parent
     try:
@@ -234,9 +235,3 @@ def _commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _card(model: Model[Any]) -> str:
-    from puji.card import card
-
-    return card(model)

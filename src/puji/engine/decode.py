@@ -55,7 +55,8 @@ def decode(
     sampling : Sampling or None
         Temperature, top-k, top-p; by default the model's own distribution.
     grammar : GrammarTable or None
-        What may follow what.
+        What may follow what. A row ends as "dead" where nothing may follow, or only what the model itself all but rules out
+        (`puji.engine.batch.FORCED`).
     stop : callable or None
         Sees the ids generated so far; True ends the row.
     dtype : "auto", "float32" or "bfloat16"

@@ -158,20 +158,22 @@ def _strips(found: Mapping[str, Mapping[float, Sequence[float]]], language: str)
 
 def scaffold(model: Any, seed: int) -> Section:
     """Around a scaffold that stays."""
-    began = time.perf_counter()
-    batch = model.generate(12, seed=seed, unique=True, keep=SCAFFOLD)
-    told = note("scaffold", batch, began, smiles=SCAFFOLD)
-    rows = batch.rows()
-    return Section(title("scaffold"), told, [card(row, SCAFFOLD) for row in rows], table(rows), COLUMNS)
+    return around("scaffold", model.generate, n=12, seed=seed, keep=SCAFFOLD)
 
 
 def linker(model: Any, seed: int) -> Section:
     """Between two fragments."""
+    return around("linker", model.generate, n=8, seed=seed, linker=PARTS)
+
+
+def around(name: str, generate: Callable[..., Any], *, n: int, seed: int, **part: str) -> Section:
+    """The section ``name``: molecules that hold ``part``, which is marked in each."""
+    (smiles,) = part.values()
     began = time.perf_counter()
-    batch = model.generate(8, seed=seed, unique=True, linker=PARTS)
-    told = note("linker", batch, began, smiles=PARTS)
+    batch = generate(n, seed=seed, unique=True, **part)
+    told = note(name, batch, began, smiles=smiles)
     rows = batch.rows()
-    return Section(title("linker"), told, [card(row, PARTS) for row in rows], table(rows), COLUMNS)
+    return Section(title(name), told, [card(row, smiles) for row in rows], table(rows), COLUMNS)
 
 
 def analogues(model: Any, seed: int) -> Section:

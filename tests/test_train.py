@@ -102,6 +102,46 @@ def test_batches_cover_each_record_once_an_epoch_and_resume_anywhere(
     assert expected.after == again.after and expected.epochs == again.epochs
 
 
+def test_batches_made_ahead_in_a_process_are_the_same() -> None:
+    data = Sequences(random_rows(300))
+    here, ahead = Batches(data, 16, 3).after(Position()), Batches(data, 16, 3, ahead=True).after(Position())
+    for _ in range(250):
+        expected, found = next(here), next(ahead)
+        assert torch.equal(expected.ids, found.ids) and torch.equal(expected.weights, found.weights)
+        assert (expected.after, expected.epochs) == (found.after, found.epochs)
+    position = expected.after
+    ahead.close()
+    resumed = Batches(data, 16, 3, ahead=True).after(position)
+    assert torch.equal(next(here).ids, next(resumed).ids)
+    resumed.close()
+    too_long = Batches(Sequences([([1, *[2] * 40], None)]), 16, 3, context=32, ahead=True).after(Position())
+    with pytest.raises(ValueError, match="longer than the context"):
+        next(too_long)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
+def test_a_killed_trainer_leaves_no_process_behind() -> None:
+    code = (
+        "import multiprocessing, time\n"
+        "from tests.test_train import Batches, Position, Sequences, random_rows\n"
+        "if __name__ == '__main__':\n"
+        "    stream = Batches(Sequences(random_rows(50)), 16, 0, ahead=True).after(Position())\n"
+        "    next(stream)\n"
+        "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=SOURCE.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        children = parent.stdout.readline().split() if parent.stdout else []
+        assert children
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
 def test_batches_hold_about_the_tokens_asked_with_little_padding_and_few_shapes() -> None:
     data = Sequences(random_rows(6000, longest=60))
     stream = Batches(data, 512, 0).after(Position())

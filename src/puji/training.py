@@ -67,7 +67,7 @@ def fit(
     holdout : float, optional
         Share of the groups (patients, scaffolds) held out for validation; default 0.1, or 0.01 from 100,000 records on.
     workers : int
-        Processes that clean the records.
+        Processes that clean the records; with more than 1, one of them makes the batches while training computes.
     settings : dict, optional
         Fields of `puji.engine.settings.Settings` beside the budget and the seed.
     note : callable, optional
@@ -81,7 +81,7 @@ def fit(
     instance = kind()
     if minutes is None and epochs is None:
         minutes = 30.0
-    options = _settings(minutes, epochs, seed, base is not None, settings or {})
+    options = _settings(minutes, epochs, seed, base is not None, {"ahead": workers > 1, **(settings or {})})
     target = Path(out) if out is not None else Path("runs") / instance.name
     run = target.with_name(target.name + ".run")
     source = dataset_path(instance, data)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, parent_process
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -99,43 +105,44 @@ class Batches:
     """Endless batches of ``dataset``: each epoch shows every record once, in an order of its own.
 
     Records are taken in shuffled order until `POOL` batches' worth of tokens are together; these sequences are sorted
-    by length, cut into batches of about ``tokens`` tokens without padding, and the batches shuffled.
+    by length, cut into batches of about ``tokens`` tokens without padding, and the batches shuffled. With ``ahead`` a
+    process of its own makes the next pool meanwhile; the batches are the same.
 
     Raises ValueError from `after` for a sequence that is longer than ``context``, does not match its weights, or has no
     token to predict, and for an epoch without any sequence.
     """
 
-    def __init__(self, dataset: Dataset, tokens: int, seed: int, context: int | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, tokens: int, seed: int, context: int | None = None, *, ahead: bool = False
+    ) -> None:
         self.dataset = dataset
         self.tokens = tokens
         self.seed = seed
         self.context = context
+        self.ahead = ahead
 
     def after(self, position: Position) -> Iterator[Batch]:
         """The batches from ``position`` on."""
-        while True:
-            order = np.random.default_rng([self.seed, position.epoch]).permutation(len(self.dataset))
-            found = position.start > 0
-            while position.start < len(order):
-                pool, stop = self._pool(order, position)
-                batches = cut(pool, self.tokens)
-                np.random.default_rng([self.seed, position.epoch, position.start]).shuffle(batches)
+        pools: _Ahead | Batches = _Ahead(self) if self.ahead else self
+        found = position.start > 0
+        with closing(pools):
+            while True:
+                batches, after = pools.pool(position)
+                last = after.epoch > position.epoch
+                stop = len(self.dataset) if last else after.start
                 for number in range(position.batch, len(batches)):
                     found = True
-                    last = number + 1 == len(batches)
-                    after = Position(position.epoch, position.start, number + 1)
-                    if last:
-                        end = stop == len(order)
-                        after = Position(position.epoch + 1) if end else Position(position.epoch, stop)
                     done = position.start + (number + 1) / len(batches) * (stop - position.start)
-                    yield collate(batches[number], after, position.epoch + done / len(order))
-                position = Position(position.epoch, stop)
-            if not found:
-                raise ValueError("the training records gave no sequence in a whole epoch")
-            position = Position(position.epoch + 1)
+                    following = after if number + 1 == len(batches) else replace(position, batch=number + 1)
+                    yield collate(batches[number], following, position.epoch + done / len(self.dataset))
+                if last and not found:
+                    raise ValueError("the training records gave no sequence in a whole epoch")
+                found = found and not last
+                position = after
 
-    def _pool(self, order: np.ndarray, position: Position) -> tuple[list[Weighted], int]:
-        """Sequences of the records from ``position.start`` on, and where the next pool starts."""
+    def pool(self, position: Position) -> tuple[list[list[Weighted]], Position]:
+        """The batches of the pool at ``position``, and where the next pool is."""
+        order = np.random.default_rng([self.seed, position.epoch]).permutation(len(self.dataset))
         pool: list[Weighted] = []
         size = 0
         stop = position.start
@@ -146,7 +153,12 @@ class Batches:
                 pool.append(sequence)
                 size += len(sequence[0]) - 1
             stop += 1
-        return pool, stop
+        batches = cut(pool, self.tokens)
+        np.random.default_rng([self.seed, position.epoch, position.start]).shuffle(batches)
+        return batches, Position(position.epoch, stop) if stop < len(order) else Position(position.epoch + 1)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def _check(self, sequence: Weighted, record: int) -> None:
         ids, weights = sequence
@@ -156,3 +168,47 @@ class Batches:
             raise ValueError(f"record {record}: {len(ids)} tokens but {len(weights)} weights")
         if self.context is not None and len(ids) - 1 > self.context:
             raise ValueError(f"record {record}: {len(ids)} tokens are longer than the context of {self.context}")
+
+
+class _Ahead:
+    """The pools of `Batches`, each made in a process of its own while the one before it is trained on."""
+
+    def __init__(self, batches: Batches) -> None:
+        # Spawned, not forked: a forked child of a process in which torch runs threads may hang.
+        self.executor = ProcessPoolExecutor(1, get_context("spawn"), initializer=_keep, initargs=(batches,))
+        self.waiting: tuple[Position, Future[Any]] | None = None
+
+    def pool(self, position: Position) -> tuple[list[list[Weighted]], Position]:
+        """As `Batches.pool`."""
+        position = replace(position, batch=0)
+        if self.waiting is None or self.waiting[0] != position:
+            self.waiting = (position, self.executor.submit(_pool, position))
+        batches, after = self.waiting[1].result()
+        self.waiting = (after, self.executor.submit(_pool, after))
+        return batches, after
+
+    def close(self) -> None:
+        """End the process."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+_kept: list[Batches] = []
+
+
+def _keep(batches: Batches) -> None:
+    # What Ctrl-C means is for the parent to say, which also ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _kept[:] = [batches]
+
+
+def _leave_with_parent() -> None:
+    # A killed parent closes nothing, and this process would wait for its next task for ever.
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _pool(position: Position) -> tuple[list[list[Weighted]], Position]:
+    return _kept[0].pool(position)

@@ -18,7 +18,8 @@ class Settings:
     weights, which are then the ones evaluated and returned. ``patience``: evaluations without a better validation loss
     after which training stops. ``evaluate_every`` and ``log_every`` in steps, ``save_every`` in seconds.
     ``precision``: "fp32", "bf16" (autocast) or "auto" (bf16 where the processor computes in it). ``compile``: True,
-    False or "auto" (where there is a compiler and the budget is worth it).
+    False or "auto" (where there is a compiler and the budget is worth it). ``ahead``: a process of its own makes the
+    batches while the one before is trained on; it needs an importable main module.
 
     Raises ValueError for values that make no sense.
     """
@@ -44,6 +45,7 @@ class Settings:
     threads: int | None = None
     precision: str = "auto"
     compile: bool | str = "auto"
+    ahead: bool = False
     progress: bool = True
 
     def __post_init__(self) -> None:

@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from transformers import LlamaForCausalLM
 from puji.engine import optimizer as optimization
 from puji.engine import state as saved
 from puji.engine import surroundings
-from puji.engine.batches import POOL, Batch, Batches, Dataset, Position, Weighted, collate, cut
+from puji.engine.batches import Batch, Batches, Dataset, Position, Weighted, collate, cut
 from puji.engine.log import Log
 from puji.engine.objective import Objective
 from puji.engine.settings import Counters, Result, Settings
@@ -105,7 +104,7 @@ class Run:
             bf16=self.objective.bf16,
         )
         context = network.config.max_position_embeddings
-        self.batches = Batches(dataset, settings.batch_tokens, settings.seed, context)
+        self.batches = Batches(dataset, settings.batch_tokens, settings.seed, context, ahead=settings.ahead)
         self.validation = [collate(rows) for rows in cut(validation or [], settings.batch_tokens)]
         self.validation_rows = len(validation or [])
         self.at = Counters()
@@ -157,10 +156,9 @@ class Run:
     def warm_up(self) -> None:
         """Compile on batches of two widths, before the clock of the budget runs: the second makes lengths dynamic."""
         self.network.train()
-        batches = self.batches.after(Position())
-        first = next(batches)
-        others = (batch for batch in islice(batches, POOL - 1) if batch.ids.shape[1] != first.ids.shape[1])
-        for batch in (first, next(others, first)):
+        batches = [collate(rows) for rows in self.batches.pool(self.position)[0]]
+        others = (batch for batch in batches if batch.ids.shape[1] != batches[0].ids.shape[1])
+        for batch in (batches[0], next(others, batches[0])):
             self._backward(batch)
             self._zero()
 

@@ -313,6 +313,20 @@ def test_a_row_depends_on_its_seed_alone(net, dtype, two_threads):
     assert torch.get_num_threads() == 1
 
 
+def test_equal_prompts_are_fed_once_and_change_no_sample(net, monkeypatch):
+    draw = np.random.default_rng(5)
+    pool = [tuple(draw.integers(2, 50, length).tolist()) for length in draw.integers(1, 20, 40)]
+    mixed = [Prompt(pool[int(draw.integers(len(pool)))], seed, 1) for seed in range(120)]
+    alone = {i: run(net, [prompt])[0] for i, prompt in enumerate(mixed)}
+    for row in run(net, mixed):
+        assert (row.ids, row.logprob) == (alone[row.index].ids, alone[row.index].logprob)
+    fed = []
+    whole = Step.__call__
+    monkeypatch.setattr(Step, "__call__", lambda self, ids, *more: fed.append(len(ids)) or whole(self, ids, *more))
+    rows = list(run(net, prompts(100, ids=tuple(range(2, 18))), max_new_tokens=10))
+    assert sum(fed) == 15 + sum(len(row.ids) for row in rows)
+
+
 def test_plain_torch_decodes_the_same(net, monkeypatch):
     mine = run(net, prompts(6), max_new_tokens=40)
     for module in ("puji.engine.step.kernels", "puji.engine.sampling.kernels"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,12 +12,15 @@ import numpy as np
 from puji.engine import window
 from puji.engine.grammar import GrammarTable
 from puji.engine.sampling import Sampler, Sampling
-from puji.engine.step import Step, Weights
+from puji.engine.step import ROWS, Step, Weights
 
 Array = np.ndarray[Any, Any]
 Ending = Literal["end", "length", "dead", "stop"]
 FORCED = -12.0
 """Natural-log probability of a token, under the model alone, below which a row under a grammar is a dead end."""
+
+KNOWN = 16
+"""Prompts whose keys and values are kept for rows to come."""
 
 ENDINGS: tuple[Ending, ...] = ("end", "length", "dead", "stop")
 END, LENGTH, DEAD, STOP = range(4)
@@ -81,7 +85,8 @@ class Rules:
 class Batch:
     """Up to ``slots`` rows, each at its own position; not shared between threads.
 
-    A row inside its prompt is fed its next id, a row past it what was drawn: both are the same step.
+    Before a step, all but the last id of new prompts is fed in one go, equal prompts once; what is in view after the
+    window has slid is fed in the same way.
     """
 
     def __init__(self, weights: Weights, slots: int, rules: Rules) -> None:
@@ -98,6 +103,7 @@ class Batch:
         self._index, self._state = (np.zeros(slots, np.int64) for _ in range(2))
         self._seed, self._made = (np.zeros(slots, np.uint64) for _ in range(2))
         self._logprob: Array = np.zeros(slots)
+        self._prompts: OrderedDict[bytes, Array] = OrderedDict()  # cached keys and values of the last prompts
         self._out: Array = np.zeros((slots, min(rules.max_new_tokens, 64)), np.int64)
 
     @property
@@ -126,15 +132,41 @@ class Batch:
         self._rows = np.append(self._rows, slot)
 
     def step(self) -> list[Decoded]:
-        """Feed one id to each row, draw the next for those past their prompt; the rows that finished."""
+        """Feed one id to each row and draw the next; the rows that finished."""
         rows = self._rows
+        self._prefill(rows[self._position[rows] < self._fill[rows] - 1])
         positions = self._position[rows]
         logits = self._step(self._seen[rows, positions], rows, positions)
         self._position[rows] = positions + 1
-        ready = positions + 1 == self._fill[rows]
-        if not ready.all():
-            rows, logits = rows[ready], logits[ready]
-        return self._draw(rows, logits) if len(rows) else []
+        return self._draw(rows, logits)
+
+    def _prefill(self, rows: Array) -> None:
+        """Feed ``rows`` all but the last of the ids that they see."""
+        alike: dict[bytes, list[int]] = {}
+        for slot in rows.tolist():
+            alike.setdefault(self._seen[slot, : self._fill[slot] - 1].tobytes(), []).append(slot)
+        new = [slots[0] for prompt, slots in alike.items() if prompt not in self._prompts]
+        if new:
+            counts = self._fill[new] - 1
+            slots = np.repeat(new, counts)
+            positions = np.concatenate([np.arange(count) for count in counts])
+            tokens = self._seen[slots, positions]
+            for start in range(0, len(slots), ROWS):
+                part = slice(start, start + ROWS)
+                self._step(tokens[part], slots[part], positions[part])
+        cache = self._step.cache
+        for prompt, (first, *others) in alike.items():
+            count = int(self._fill[first]) - 1
+            if (known := self._prompts.get(prompt)) is None:
+                known = self._prompts[prompt] = cache[:, first, :count].copy()
+            else:
+                others = [first, *others]
+            self._prompts.move_to_end(prompt)
+            for slot in others:
+                cache[:, slot, :count] = known
+        while len(self._prompts) > KNOWN:
+            self._prompts.popitem(last=False)
+        self._position[rows] = self._fill[rows] - 1
 
     def _draw(self, rows: Array, logits: Array) -> list[Decoded]:
         rules, grammar = self.rules, self._grammar

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -20,6 +22,8 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 """Step of splitmix64's counter: 2**64 over the golden ratio."""
 BLOCK = 64
 """Tokens of the vocabulary whose probabilities are summed at once when the cumulative distribution is inverted."""
+LINE = 64
+"""Bytes of a cache line."""
 
 
 def compiled(function: Function) -> Function:
@@ -45,6 +49,20 @@ def _bitcast(source: Any, target: Any) -> Any:
         return target(source), build
 
     return intrinsic(typed)
+
+
+@intrinsic
+def _prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line at ``address`` (int64) before it is read."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(arguments[0], byte), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), build
 
 
 _as_float = _bitcast(types.int32, types.float32)
@@ -135,10 +153,17 @@ def attend(
     context, groups, d = cache.shape[1], cache.shape[2] // 2, cache.shape[3]
     half = d // 2
     scale = np.float32(1.0 / np.sqrt(d))
+    record = 2 * groups * d * cache.itemsize
+    n = slots.shape[0]
     s0, s1 = scratch[0, :context], scratch[1, :context]
     q0, q1, m0, m1 = scratch[2, :d], scratch[3, :d], scratch[4, :d], scratch[5, :d]
-    for i in range(slots.shape[0]):
+    for i in range(n):
         p = positions[i]
+        # The next row's past is fetched bit by bit meanwhile: waiting for it took longer than all the arithmetic.
+        coming = min(i + 1, n - 1)
+        ahead = np.int64(cache.ctypes.data + slots[coming] * context * record)
+        beyond = ahead + positions[coming] * record
+        stretch = positions[coming] * record // (groups * (p // 2 + 1)) + LINE
         row, result, past, c, s = qkv[i], out[i], cache[slots[i]], cos[p], sin[p]
         for group in range(groups):
             k, v = row[(heads + group) * d :], row[(heads + groups + group) * d :]
@@ -164,6 +189,9 @@ def attend(
                     q1[j + half] = (b * c[j] + a * s[j]) * scale
                 for t in range(0, p + 1, 2):
                     k0, k1 = past[t, group], past[t + 1, group]
+                    for line in range(ahead, min(ahead + stretch, beyond), LINE):
+                        _prefetch(line)  # type: ignore[call-arg]
+                    ahead += stretch
                     d00 = d01 = d10 = d11 = np.float32(0.0)
                     for j in range(d):
                         x, y = _load(k0, j), _load(k1, j)

@@ -88,6 +88,30 @@ def test_saving_over_an_older_one(copy):
     assert puji.load(copy).card["note"] == "second"
 
 
+@pytest.mark.parametrize("what", ["a file", "a device", "a folder of the user's", "a checkpoint with the user's notes"])
+def test_saving_over_anything_else_is_refused(copy, tmp_path, what):
+    model = puji.load(copy)
+    target = tmp_path / "target"
+    if what == "a file":
+        target.write_text("precious")
+    elif what == "a device":
+        target.symlink_to("/dev/null")
+    elif what == "a folder of the user's":
+        target.mkdir()
+        (target / "thesis.txt").write_text("precious")
+    else:
+        shutil.copytree(copy, target)
+        (target / "notes.txt").write_text("precious")
+    before = sorted(path.name for path in target.iterdir()) if target.is_dir() else None
+    with pytest.raises(puji.Invalid) as caught:
+        model.save(target)
+    assert caught.value.reason == "checkpoint.occupied"
+    with pytest.raises(puji.Invalid) as caught:
+        puji.fit("molecules", tmp_path, minutes=0.01, out=target)
+    assert caught.value.reason == "checkpoint.occupied"
+    assert target.exists() and before == (sorted(path.name for path in target.iterdir()) if before else None)
+
+
 def test_released_index_matches_the_folders():
     for name, entry in puji.shipped().items():
         folder = puji.registry.CHECKPOINTS / name

@@ -15,7 +15,7 @@ import torch
 
 from puji import corpus, registry
 from puji.card import card
-from puji.engine import curve, score, train
+from puji.engine import checkpoint, curve, score, train
 from puji.engine import network as networks
 from puji.engine.settings import Settings
 from puji.engine.vocabulary import Vocabulary
@@ -84,6 +84,7 @@ def fit(
     options = _settings(minutes, epochs, seed, base is not None, {"ahead": workers > 1, **(settings or {})})
     target = Path(out) if out is not None else Path("runs") / instance.name
     run = target.with_name(target.name + ".run")
+    checkpoint.check_target(target)
     source = dataset_path(instance, data)
     records = corpus.load(instance, source, share=_share(holdout, source), cache=run, workers=workers)
     refused = sum(records.refused.values())

@@ -67,13 +67,29 @@ class Checkpoint:
     provenance: dict[str, Any]
 
 
+def check_target(folder: Path) -> None:
+    """Raise Invalid if saving to ``folder`` would replace anything but an older checkpoint or an empty folder."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise Invalid("checkpoint.occupied", source=str(folder), name=folder.name)
+    known = {PROVENANCE, "README.md"}
+    if (folder / PROVENANCE).is_file():
+        known |= set(_read_json(folder / PROVENANCE).get("files", {}))
+    for path in sorted(folder.iterdir()):
+        if path.name not in known or not path.is_file():
+            raise Invalid("checkpoint.occupied", source=str(folder), name=path.name)
+
+
 def save(checkpoint: Checkpoint, folder: Path, *, splitter: str, end: str, card: str, dtype: torch.dtype) -> None:
-    """Write ``checkpoint`` to ``folder``, whole or not at all; an older one there is replaced.
+    """Write ``checkpoint`` to ``folder``, whole or not at all; an older one there is replaced, nothing else.
 
     ``splitter`` and ``end`` go into tokenizer.json (see `Vocabulary.tokenizer_json`); ``card`` is the README; ``dtype`` is
-    the precision in which weights are kept. Raises Invalid if the disk is full or the folder cannot be written.
+    the precision in which weights are kept. Raises Invalid if the disk is full, the folder cannot be written, or it holds
+    something that is not a checkpoint.
     """
     folder = folder.absolute()
+    check_target(folder)
     temporary: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,14 @@
 """What the tests of the command line share: a model that needs no training, and running a line in this process."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
 from puji.batch import Batch, Generated
 from puji.cli import main
 from puji.errors import Invalid
+from puji.modalities.molecules.bins import BINS, STEPS
 from puji.modalities.molecules.modality import Molecules
-from puji.modality import Answer, Estimate
+from puji.modalities.molecules.properties import PROPERTIES
+from puji.modality import Answer, Estimate, Raw
 
 
 class Stub:
@@ -19,56 +19,52 @@ class Stub:
 
     def __init__(self, smiles):
         self.modality = Molecules()
+        self.modality.restore({"quantiles": {name: np.linspace(0, 1, BINS * STEPS + 1) for name in PROPERTIES}})
         self.smiles = smiles
         self.asked = {}
         self.fails = None
+        self.most = None
 
     def empty_batch(self, seed, conditions):
-        return Batch(self.modality, conditions, seed, {"synthetic": True, "model": "puji stub"})
+        notes = self.modality.warnings(conditions)
+        return Batch(self.modality, conditions, seed, {"synthetic": True, "model": "puji stub"}, notes=notes)
 
-    def stream(self, n=1, *, seed=0, **asked):
-        self.asked = {"n": n, "seed": seed, **asked}
-        for draw in range(n):
+    def stream(self, n=1, *, batch=None, seed=0, **asked):
+        if batch is None:
+            batch = self.empty_batch(seed, Molecules.Conditions())
+        self.asked, self.batch = {"n": n, "seed": seed, **asked}, batch
+        for _ in range(2):
+            batch.refuse(Invalid("molecules.unparsable"))
+        batch.attempts += 2
+        for draw in range(n if self.most is None else min(n, self.most)):
             if self.fails and draw == 2:
                 raise self.fails
+            batch.attempts += 1
             yield Generated(self.modality.parse(self.smiles[(seed + draw) % len(self.smiles)]), -1.5, draw, ())
 
-    def generate(self, n=1, *, seed=0, on_record=None, conditions=None, **asked):
+    def generate(self, n=1, *, seed=0, conditions=None, **asked):
         if conditions is None:
             names = Molecules.Conditions.model_fields
             conditions = Molecules.Conditions(**{name: asked.pop(name) for name in list(asked) if name in names})
         batch = self.empty_batch(seed, conditions)
-        for one in self.stream(n, seed=seed, conditions=conditions, **asked):
-            batch.generated.append(one)
-            if on_record:
-                on_record(one)
-        batch.rejected = [Invalid("molecules.unparsable"), Invalid("molecules.unparsable")]
-        batch.attempts = n + 2
+        batch.generated += self.stream(n, seed=seed, batch=batch, **asked)
         return batch
 
-    def read(self, path):
-        for raw in self.modality.read(path):
-            try:
-                yield raw if isinstance(raw, Invalid) else self.modality.preprocess(raw)
-            except Invalid as refusal:
-                yield refusal.at(raw.source, raw.line)
-
-    def record(self, text):
-        return self.modality.parse(text)
+    def record(self, given):
+        return self.modality.preprocess(given) if isinstance(given, Raw) else self.modality.parse(given)
 
     def predict(self, record, ask=None):
         names = ask.properties if ask else ("logp", "qed")
         return Answer({name: Estimate(2.5, 1.0, 4.0, "") for name in names}, -20.0, False, ("predict.unfamiliar",))
 
     def explain(self, record, *, target, method="integrated_gradients"):
+        from puji.model import Explanation  # imports torch
+
         record = self.modality.parse(record) if isinstance(record, str) else record
         tokens = self.modality.encode(record)
         scores = np.linspace(-1, 1, len(tokens))
         pictures = self.modality.render_explanation(record, tokens, scores, None)
-        rows = [{"place": n, "token": token, "score": float(scores[n])} for n, token in enumerate(tokens)]
-        found = SimpleNamespace(pictures=pictures, rows=lambda: rows, value=2.25, completeness_error=1e-4)
-        found.save = lambda path: path.write_text(pictures["image/svg+xml"])
-        return found
+        return Explanation(target, method, tokens, scores, np.eye(len(tokens)), 2.25, 1e-4, pictures)
 
     def embed(self, records):
         return np.arange(3 * len(records), dtype=np.float32).reshape(-1, 3)

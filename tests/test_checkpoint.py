@@ -62,6 +62,14 @@ def test_a_missing_file(copy, name):
     assert refusal(copy).reason == "checkpoint.missing"
 
 
+def test_a_changed_provenance(copy):
+    path = copy / "modality.json"
+    content = json.loads(path.read_text())
+    content["state"]["quantiles"]["logp"][3] += 50
+    path.write_text(json.dumps(content))
+    assert refusal(copy).reason == "checkpoint.changed"
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", "\x00\x01"])
 def test_an_unreadable_provenance(copy, content):
     (copy / "modality.json").write_text(content)

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ import puji
 from puji import registry
 from puji.cli import COMMANDS
 from puji.commands import fields, interface
+from puji.errors import Invalid
 from puji.modalities.molecules.modality import Molecules
 
 from .cli_stub import Stub, runner
@@ -110,10 +112,10 @@ REFUSED = [
     (["generate", "zebra"], "There are: molecules"),
     (["generate", "molecules", "--logpp", "2"], "Did you mean --logp?"),
     (["generate", "molecules", "-n"], "-n needs a value"),
-    (["generate", "molecules", "-n", "0"], "--number 0"),
-    (["generate", "molecules", "-n", "-1"], "--number -1"),
+    (["generate", "molecules", "-n", "0"], "-n 0"),
+    (["generate", "molecules", "-n", "-1"], "-n -1"),
     (["generate", "molecules", "-n", "1000000000"], "10,000,000"),
-    (["generate", "molecules", "-n", "ten"], "--number ten"),
+    (["generate", "molecules", "--number", "ten"], "--number ten"),
     (["generate", "molecules", "--temperature", "0"], "--temperature 0"),
     (["generate", "molecules", "--temperature", "nan"], "--temperature nan"),
     (["generate", "molecules", "--top-p", "1.5"], "--top-p 1.5"),
@@ -125,16 +127,39 @@ REFUSED = [
     (["generate", "molecules", "--logp", "high"], "--logp"),
     (["generate", "molecules", "--logp", "3:2"], "--logp"),
     (["generate", "molecules", "--keep", "C1CC"], "--keep"),
+    (["generate", "molecules", "--scaffold", "xyz"], "error: --scaffold: "),
+    (["generate", "molecules", "--fragment=C1CC1", "--like", "CCO"], "--fragment, --like"),
+    (["generate", "molecules", "--keep", "CCO", "--scaffold", "CCN"], "--keep and --scaffold"),
+    (["generate", "molecules", "--similarity", "0.5"], "error: --similarity needs --like"),
+    (["generate", "molecules", "--out", ""], "--out is empty"),
+    (["generate", "molecules", "--out", "."], "--out .: this is a folder"),
+    (["generate", "molecules", "--out", "a.jsonl", "--format", "csv"], "--format csv and --out a.jsonl"),
+    (["generate", "molecules", "--model", ""], "--model is empty"),
     (["generate", "molecules", "--model", "no-such-folder"], "no-such-folder"),
     (["predict", "molecules"], "INPUT is missing"),
+    (["predict", "molecules", ""], "INPUT is empty"),
+    (["predict", "molecules", "CCO", "--properties", "foo"], "--properties: foo"),
+    (["embed", "molecules", "CCO", "--out", "a.npy", "--format", "table"], "--format table"),
     (["predict", "molecules", "absent.smi"], "absent.smi: there is no such file"),
     (["explain", "molecules", "CCO"], "--target is missing"),
     (["explain", "molecules", "CCO", "--target", "logp", "--method", "guess"], "integrated_gradients, occlusion"),
+    (["explain", "molecules", "CCO", "--target", "foo"], "--target: foo"),
+    (["explain", "molecules", "CCO", "--target", "logp", "--out", "a.png"], "choose one of .svg, .csv"),
+    (["evaluate", "molecules", ""], "FILE is empty"),
     (["evaluate", "molecules", "absent.smi"], "absent.smi"),
     (["evaluate", "molecules", os.devnull, "--reference", "train"], "NAME=FILE"),
     (["fit", "molecules", "--out", "x"], "--data is missing"),
     (["fit", "molecules", "--data", "absent.smi", "--out", "x"], "absent.smi"),
     (["fit", "molecules", "--data", "a", "--out", "x", "--size", "huge"], "nano, micro, small, base"),
+    *(
+        (["fit", "molecules", "--data", ".", "--out", out], f"--out {out}: not a name")
+        for out in (".", "..", "/", "a/..")
+    ),
+    (["fit", "molecules", "--data", "a", "--out", " "], "--out is empty"),
+    (["fit", "molecules", "--data", "", "--out", "x"], "--data is empty"),
+    (["fit", "molecules", "--data", ".", "--out", "x", "--from", ""], "--from is empty"),
+    (["fit", "molecules", "--data", ".", "--out", "x", "--threads", "100000"], "--threads 100000"),
+    (["fit", "molecules", "--data", ".", "--out", "x", "--workers", "0"], "--workers 0"),
     (["data", "get", "mosess"], "Did you mean moses?"),
     (["--lang", "fr"], "en, zh"),
     (["generate", "molecules", "--lang"], "--lang"),
@@ -165,3 +190,13 @@ def test_a_group_alone_shows_its_page(run):
     assert code == 2 and not out and "molecules" in err
     code, out, err = run()
     assert code == 2 and "Usage: puji" in err
+
+
+def test_names_of_options_are_those_that_were_typed():
+    context = click.Context(click.Command("x"))
+    context.meta[interface.TYPED] = {"asked_keep": "--scaffold"}
+    refusal = Invalid("molecules.together", options="--keep, --keeper, --like")
+    with context.scope(cleanup=False):
+        told = fields.as_typed(refusal, {"keep": "C", "like": "C"}, "")
+        assert told.message("en").startswith("--scaffold, --keeper, --like")
+        assert fields.as_typed(Invalid("molecules.empty"), {"keep": ""}, "keep").source == "--scaffold"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from puji.engine import kernels, network, reference, window
 from puji.engine import step as step_module
+from puji.engine.batch import FORCED
 from puji.engine.decode import GrammarTable, Prompt, Sampling, decode
 from puji.engine.sampling import Sampler
 from puji.engine.score import score
@@ -165,15 +166,17 @@ def test_choose_equals_plain_torch():
     for temperature in (0.0, 0.5, 1.0, 3.0):
         results = []
         for module in (kernels, reference):
-            draws, tokens, logprobs = np.zeros(400), np.zeros(400, np.int64), np.zeros(400)
+            draws, tokens, logprobs, best = np.zeros(400), np.zeros(400, np.int64), np.zeros(400), np.zeros(400)
             module.uniforms(seeds, steps, draws)
             scratch = np.zeros(180, np.float32)
-            module.choose(logits, masks, which, floors, temperature, draws, scratch, tokens, logprobs)
-            results.append((draws, tokens, logprobs))
-        (draws, tokens, logprobs), (their_draws, their_tokens, their_logprobs) = results
+            module.choose(logits, masks, which, floors, temperature, draws, scratch, tokens, logprobs, best)
+            results.append((draws, tokens, logprobs, best))
+        (draws, tokens, logprobs, best), (their_draws, their_tokens, their_logprobs, their_best) = results
         assert np.array_equal(draws, their_draws)
         assert np.array_equal(tokens, their_tokens)
         np.testing.assert_allclose(logprobs, their_logprobs, atol=2e-6)
+        np.testing.assert_allclose(best, their_best, atol=2e-6)
+        assert (best[tokens >= 0] >= logprobs[tokens >= 0] - 1e-9).all()
         assert (tokens[which == 2] == -1).all()
         kept = tokens >= 0
         assert masks[which[kept], tokens[kept]].all()
@@ -188,9 +191,8 @@ def test_draws_at_the_edges_take_tokens_that_have_probability():
         tokens, logprobs = np.zeros(2, np.int64), np.zeros(2)
         draws = np.array([0.0, 1.0 - 2.0**-53])
         floors = np.full(2, -np.inf, np.float32)
-        module.choose(
-            logits, masks, np.zeros(2, np.int64), floors, 1.0, draws, np.zeros(400, np.float32), tokens, logprobs
-        )
+        scratch, best = np.zeros(400, np.float32), np.zeros(2)
+        module.choose(logits, masks, np.zeros(2, np.int64), floors, 1.0, draws, scratch, tokens, logprobs, best)
         assert tokens.tolist() == [70, 130]
 
 
@@ -313,7 +315,8 @@ def test_a_row_depends_on_its_seed_alone(net, dtype, two_threads):
     assert torch.get_num_threads() == 1
 
 
-def test_equal_prompts_are_fed_once_and_change_no_sample(net, monkeypatch):
+def test_equal_prompts_are_fed_once_and_change_no_sample(net, monkeypatch, two_threads):
+    torch.set_num_threads(1)  # each thread would feed them once
     draw = np.random.default_rng(5)
     pool = [tuple(draw.integers(2, 50, length).tolist()) for length in draw.integers(1, 20, 40)]
     mixed = [Prompt(pool[int(draw.integers(len(pool)))], seed, 1) for seed in range(120)]
@@ -515,6 +518,25 @@ def test_a_dead_end_is_reported():
     }
 
 
+def test_rare_tokens_are_drawn_under_a_grammar_and_hopeless_rows_end():
+    # Half of the probability lies on tokens that are each rarer than e**-12; the grammar allows them all, or they alone.
+    size = 400_000
+    logits = np.zeros((1, size), np.float32)
+    logits[0, 0] = math.log(size - 1)
+    rare = np.ones((1, size), np.bool_)
+    rare[0, 0] = False
+    for mask, dead in ((np.ones((1, size), np.bool_), False), (rare, True)):
+        tokens, logprobs, best = Sampler(size, Sampling()).draw(
+            np.repeat(logits, 50, 0),
+            mask,
+            np.zeros(50, np.int64),
+            np.arange(50, dtype=np.uint64),
+            np.zeros(50, np.uint64),
+        )
+        assert (logprobs[tokens > 0] < FORCED).all() and (tokens > 0).sum() > 10
+        assert ((best < FORCED) == dead).all()
+
+
 def test_grammar_and_forbid_together():
     flat = make(vocabulary=len(VOCABULARY), sharpness=0.0)
     a = VOCABULARY.ids["a"]
@@ -623,7 +645,7 @@ def test_sampler_keeps_rows_apart():
     logits = np.zeros((2, 10), np.float32)
     masks = np.eye(10, dtype=bool)
     sampler = Sampler(10, Sampling(top_p=0.5, top_k=3))
-    tokens, logprobs = sampler.draw(
+    tokens, logprobs, _ = sampler.draw(
         logits, masks, np.array([4, 9]), np.array([1, 2], np.uint64), np.array([0, 0], np.uint64)
     )
     assert tokens.tolist() == [4, 9]

@@ -67,6 +67,32 @@ def test_refused_records_are_counted_and_the_rest_goes_on(tmp_path):
     assert told["fit.read"]["refused"] == 2
     found = corpus.load(Molecules(), source, share=0.1)
     assert [(one.line, one.source) for one in found.refusals] == [(11, str(source)), (21, str(source))]
+    # The cache remembers what was refused; a damaged one is made anew.
+    for damage in (None, b"not parquet"):
+        corpus.load(Molecules(), source, share=0.1, cache=tmp_path)
+        (kept,) = tmp_path.glob("records-*.parquet")
+        if damage:
+            kept.write_bytes(damage)
+        again = corpus.load(Molecules(), source, share=0.1, cache=tmp_path)
+        assert again.training == found.training and again.refused == found.refused
+        assert [one.message() for one in again.refusals] == [one.message() for one in found.refusals]
+
+
+def test_a_single_record_and_no_held_out_ones(tmp_path):
+    source = tmp_path / "one.smi"
+    source.write_text("CCO\n")
+    model = puji.fit("molecules", source, epochs=2, size="nano", out=tmp_path / "m", settings=QUICK)
+    assert model.card["training"]["steps"] == 2
+    assert len((tmp_path / "m.run" / "log.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_run_is_not_resumed_on_other_records(tmp_path):
+    source = tmp_path / "some.smi"
+    lines = EXAMPLES.read_text().split()
+    source.write_text("\n".join(lines[:60]))
+    puji.fit("molecules", source, epochs=0.5, size="nano", out=tmp_path / "m", settings=QUICK)
+    source.write_text("\n".join(lines[60:120]))
+    assert refusal("molecules", source, epochs=1, size="nano", out=tmp_path / "m", resume=True) == "fit.failed"
 
 
 def test_fine_tuning_keeps_the_vocabulary_and_moves_the_model(trained, tmp_path):
@@ -102,6 +128,7 @@ def test_options_that_cannot_be(tmp_path, trained):
     assert refusal("molecules", EXAMPLES, size="giant", out=out) == "fit.failed"
     assert refusal("molecules", EXAMPLES, size="nano", base=trained[1], out=out) == "fit.size_and_base"
     assert refusal("poems", EXAMPLES, out=out) == "modality.unknown"
+    assert refusal("molecules", EXAMPLES, out="") == refusal("molecules", EXAMPLES, out=".") == "files.is_folder"
     assert not out.exists()
 
 
@@ -112,7 +139,11 @@ def test_generation_options_that_cannot_be(trained):
         ({"n": 10**9}, "generate.number"),
         ({"temperature": -1}, "generate.sampling"),
         ({"top_k": 0}, "generate.sampling"),
-        ({"colour": "red"}, "options.wrong"),
+        ({"colour": "red"}, "options.unknown"),
+        ({"n": 2.5}, "generate.number"),
+        ({"seed": -1}, "generate.seed"),
+        ({"conditions": "x"}, "options.conditions"),
+        ({"conditions": {"colour": "red"}}, "options.unknown"),
     ]:
         with pytest.raises(puji.Invalid) as caught:
             model.generate(**options)
@@ -121,6 +152,7 @@ def test_generation_options_that_cannot_be(trained):
 
 def test_embeddings_are_one_vector_a_record(trained):
     model, _ = trained
+    assert model.embed("CCO").shape[0] == len(model.log_likelihood("CCO")) == 1
     vectors = model.embed(["CCO", "CCN", "CCO"])
     assert vectors.shape[0] == 3
     assert np.allclose(vectors[0], vectors[2], atol=1e-6)

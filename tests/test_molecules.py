@@ -452,7 +452,7 @@ def outcomes(path: Path, **options) -> list[str | tuple]:
 def test_smiles_files(tmp_path):
     path = tmp_path / "a.smi"
     path.write_bytes(b"\xef\xbb\xbfSMILES name\n# comment\nCCO ethanol\r\n\n\tc1ccccc1\tbenzene\nC\xff\nCC")
-    assert outcomes(path) == ["CCO", "c1ccccc1", ("molecules.read.encoding", 6), "CC"]
+    assert outcomes(path) == ["CCO", "c1ccccc1", ("text.encoding", 6), "CC"]
     lines = [item.line for item in Molecules().read(path)]
     assert lines == [3, 5, 6, 7]
     packed = tmp_path / "b.smi.gz"
@@ -521,11 +521,11 @@ def test_smiles_files_are_written_with_their_origin(tmp_path):
     ("name", "content", "expected"),
     [
         ("a.smi", b"", ("molecules.read.nothing", None)),
-        ("a.smi", b"C\x00C", ("molecules.read.binary", 1)),
-        ("a.csv", b"\x89PNG\r\n\x1a\n\x00\x00", ("molecules.read.encoding", 1)),
-        ("a.smi.gz", b"\x1f\x8b\x08\x00broken", ("molecules.read.damaged", None)),
-        ("a.smi.gz", gzip.compress(b"C" * 10_000)[:30], ("molecules.read.damaged", None)),
-        ("a.parquet", b"PAR1 no", ("molecules.read.damaged", None)),
+        ("a.smi", b"C\x00C", ("text.binary", None)),
+        ("a.csv", b"\x89PNG\r\n\x1a\n\x00\x00", ("text.binary", None)),
+        ("a.smi.gz", b"\x1f\x8b\x08\x00broken", ("text.damaged", 1)),
+        ("a.smi.gz", gzip.compress(b"C" * 10_000)[:30], ("text.damaged", 1)),
+        ("a.parquet", b"PAR1 no", ("text.damaged", None)),
         ("a.docx", b"C", ("molecules.read.ending", None)),
         ("a.sdf", b"", ("molecules.read.nothing", None)),
         ("missing", None, ("molecules.read.ending", None)),
@@ -544,7 +544,7 @@ def test_hostile_files_are_refused_with_their_place(tmp_path, name, content, exp
 def test_a_line_of_ten_megabytes_is_passed_over(tmp_path):
     path = tmp_path / "a.smi"
     path.write_bytes(b"CCO\n" + b"C" * 10_000_000 + b"\nCC\n")
-    assert outcomes(path) == ["CCO", ("molecules.read.long_line", 2), "CC"]
+    assert outcomes(path) == ["CCO", ("text.long_line", 2), "CC"]
     path = tmp_path / "a.sdf"
     path.write_bytes(b"x\n" * 800_000 + b"$$$$\n")
     assert outcomes(path) == [("molecules.read.long_record", 1)]

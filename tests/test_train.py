@@ -119,6 +119,27 @@ def test_batches_made_ahead_in_a_process_are_the_same() -> None:
         next(too_long)
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be blocked here")
+def test_ctrl_c_is_heard_while_rdkit_searches() -> None:
+    code = (
+        "import os, signal, threading, time\n"
+        "from rdkit import Chem\n"
+        "from puji.interrupts import heard\n"
+        "mol, pattern = Chem.MolFromSmiles('C' * 300), Chem.MolFromSmarts('*~*~*~*~*')\n"
+        "with heard():\n"
+        "    threading.Thread(target=lambda: (time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()\n"
+        "    try:\n"
+        "        until = time.monotonic() + 20\n"
+        "        while time.monotonic() < until:\n"
+        "            found = len(mol.GetSubstructMatches(pattern, maxMatches=100000))\n"
+        "            assert found == 296, found\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('heard')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "heard\n", done.stderr
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
 def test_a_killed_trainer_leaves_no_process_behind() -> None:
     code = (
@@ -204,7 +225,6 @@ def test_shares_of_ranks_are_the_batch() -> None:
         {"minutes": float("inf")},
         {"batch_tokens": 0},
         {"dropout": 1.0},
-        {"ema": -0.1},
         {"patience": 0},
         {"schedule": "step"},
         {"optimizer": "sgd"},
@@ -390,15 +410,6 @@ def test_stops_early_and_ends_with_the_best_weights(tmp_path: Path) -> None:
     assert train(network(), Sequences(random_rows(10)), held_out, settings, tmp_path, resume=True).steps == result.steps
 
 
-def test_averaged_weights_are_evaluated_and_returned(tmp_path: Path) -> None:
-    rows = random_rows(10)
-    plain, averaged = network(), network()
-    train(plain, Sequences(rows), None, replace(QUICK, epochs=5), tmp_path / "plain")
-    train(averaged, Sequences(rows), None, replace(QUICK, epochs=5, ema=0.9), tmp_path / "averaged")
-    start = weights(network())
-    assert 0 < (weights(averaged) - start).norm() < (weights(plain) - start).norm()
-
-
 def test_bfloat16_learns_and_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     rows = random_rows(10)
     model = network()
@@ -492,7 +503,7 @@ def test_a_finished_run_goes_on_with_a_larger_budget(tmp_path: Path) -> None:
 
 def test_interrupting_saves_and_resuming_gives_the_unbroken_result(tmp_path: Path) -> None:
     rows = random_rows(60)
-    settings = replace(QUICK, epochs=3, dropout=0.1, ema=0.9, evaluate_every=7)
+    settings = replace(QUICK, epochs=3, dropout=0.1, evaluate_every=7)
     whole = network()
     unbroken = train(whole, Sequences(rows), rows[:9], settings, tmp_path / "whole")
 

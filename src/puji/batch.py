@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic
 
@@ -14,10 +12,15 @@ import polars as pl
 from pydantic import BaseModel
 
 from puji.errors import Invalid
-from puji.files import atomic_write, whole
+from puji.files import atomic_write
 from puji.modality import Modality, Record
+from puji.tables import TABLES, write_table
 
-TABLES = (".csv", ".jsonl", ".parquet")
+__all__ = ["Batch", "Generated", "endings", "write_table"]
+
+
+KEPT = 1000
+"""Refusals that a batch keeps."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class Generated(Generic[Record]):
 
 @dataclass
 class Batch(Generic[Record]):
-    """Generated records in the order of their draws, the refusals, and how they came about."""
+    """Generated records in the order of their draws, the refusals, and how they came about.
+
+    ``rejected`` holds the first `KEPT` refusals; `refusals` counts all of them.
+    """
 
     modality: Modality[Record]
     conditions: BaseModel
@@ -46,6 +52,8 @@ class Batch(Generic[Record]):
     rejected: list[Invalid] = field(default_factory=list)
     notes: list[Invalid] = field(default_factory=list)
     attempts: int = 0
+    _refused: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
+    _rows: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def records(self) -> list[Record]:
@@ -60,24 +68,35 @@ class Batch(Generic[Record]):
 
     def refusals(self) -> dict[str, int]:
         """How many draws were refused, by reason."""
-        return dict(Counter(refusal.reason for refusal in self.rejected))
+        return dict(self._refused)
+
+    def refuse(self, refusal: Invalid) -> None:
+        """Count a refusal; a new reason is always kept, so that each has an example."""
+        if len(self.rejected) < KEPT or not self._refused[refusal.reason]:
+            self.rejected.append(refusal)
+        self._refused[refusal.reason] += 1
+
+    def nothing(self) -> Invalid:
+        """The refusal of a call that gave no record: how many draws there were, and why most of them were refused."""
+        reason = max(self.refusals().items(), key=lambda item: item[1], default=("", 0))[0]
+        why = next((refusal.message() for refusal in self.rejected if refusal.reason == reason), "")
+        return Invalid("generate.nothing", attempts=self.attempts, why=why)
+
+    def row(self, one: Generated[Record]) -> dict[str, Any]:
+        """One table row: what the modality says of a record, its log-likelihood and its origin."""
+        return {
+            **self.modality.row(one.record, self.conditions),
+            "log_likelihood": round(one.log_likelihood, 4),
+            **self.origin,
+            "seed": self.seed,
+            "draw": one.attempt,
+        }
 
     def rows(self) -> list[dict[str, Any]]:
-        """One table row per record: what the modality says of it, its log-likelihood and its origin."""
+        """One table row per record; see `row`."""
+        if len(self._rows) != len(self.generated):
+            self._rows = [self.row(one) for one in self.generated]
         return self._rows
-
-    @cached_property
-    def _rows(self) -> list[dict[str, Any]]:
-        return [
-            {
-                **self.modality.row(one.record),
-                "log_likelihood": round(one.log_likelihood, 4),
-                **self.origin,
-                "seed": self.seed,
-                "draw": one.attempt,
-            }
-            for one in self.generated
-        ]
 
     def frame(self) -> pl.DataFrame:
         """The rows as a polars table."""
@@ -108,18 +127,3 @@ class Batch(Generic[Record]):
 def endings(modality: Modality[Any] | type[Modality[Any]]) -> list[str]:
     """File name endings that `Batch.save` knows for ``modality``."""
     return [*TABLES, *modality.formats, ".svg", ".png"]
-
-
-def write_table(rows: list[dict[str, Any]], target: Path) -> None:
-    """Write ``rows`` as csv, jsonl or parquet, by the ending of ``target``; whole or not at all."""
-    frame = pl.DataFrame(rows, infer_schema_length=None)
-    with whole(target) as temporary:
-        if target.suffix.lower() == ".csv":
-            frame.write_csv(temporary)
-        elif target.suffix.lower() == ".parquet":
-            frame.write_parquet(temporary)
-        elif target.suffix.lower() == ".jsonl":
-            lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows)
-            temporary.write_text("".join(line + "\n" for line in lines), "utf-8")
-        else:
-            raise Invalid("write.format", source=str(target), formats=", ".join(TABLES))

@@ -5,9 +5,12 @@ Exit codes: 0 done; 1 it failed or nothing came of it; 2 the line, a file or a r
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import os
 import sys
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -20,6 +23,26 @@ from puji.language import translate
 
 FAILURES = ("files.", "checkpoint.unwritable", "generate.nothing", "train.")
 """Reasons that are a failure of the work (exit code 1), not of the line or of what was given (2)."""
+
+
+ALIKE = str.maketrans(
+    {"–": "-", "—": "-", "−": "-", "“": '"', "”": '"', "‘": "'", "’": "'", "×": "x", "↑": "^", "↓": "v"}
+)
+"""Signs that many encodings lack, and what stands for them there."""
+
+
+def spelled(error: UnicodeError) -> tuple[str, int]:
+    """Stands in for what an encoding lacks: the letter without its mark, a sign that looks alike, else its code."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    parts = []
+    for character in error.object[error.start : error.end]:
+        alike = unicodedata.normalize("NFKD", character).translate(ALIKE).encode("ascii", "ignore").decode("ascii")
+        parts.append(alike or character.encode("ascii", "backslashreplace").decode("ascii"))
+    return "".join(parts), error.end
+
+
+codecs.register_error("puji.spelled", spelled)
 
 
 def _modality_group(name: str, module: str, make: str) -> click.Command:
@@ -132,6 +155,8 @@ def _say(text: str) -> None:
 
 def _close_stdout() -> None:
     """Send what stdout still holds to nowhere, so that Python does not complain again when it closes it."""
+    if sys.stdout is None:
+        return
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -149,13 +174,17 @@ def _run(words: list[str]) -> int:
             group.invoke(context)
     except click.exceptions.Exit as left:
         code = left.exit_code
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     return code
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line ``words`` (default: that of the process); the exit code. Never raises but with ``--debug``."""
     words = list(sys.argv[1:] if words is None else words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="puji.spelled")
     debug = "--debug" in words
     before = language.chosen()
     try:

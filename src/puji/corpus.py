@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from puji import flow
+from puji.engine import window
 from puji.engine.batches import Weighted
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
@@ -55,7 +57,9 @@ def fingerprint(source: Path) -> str:
     digest = hashlib.sha256()
     paths = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
     for path in paths:
-        digest.update(path.name.encode("utf-8"))
+        # The folders may be labels, and the size says where the content ends.
+        told = f"{path.relative_to(source).as_posix()}\0{path.stat().st_size}\0" if source.is_dir() else path.name
+        digest.update(told.encode("utf-8"))
         with path.open("rb") as handle:
             while block := handle.read(1 << 20):
                 digest.update(block)
@@ -82,22 +86,16 @@ def load(
         raise Invalid("data.missing", source=str(source))
     sha = fingerprint(source)
     kept = None if cache is None else cache / f"records-{modality.name}-{modality.version}-{sha[:16]}.parquet"
-    refusals: list[Invalid] = []
-    if kept is not None and kept.exists():
-        frame = pl.read_parquet(kept)
-        lines, groups = frame["record"].to_list(), frame["group"].to_list()
-    else:
-        lines, groups, refusals = _clean(modality, source, workers)
-        if kept is not None and lines:
-            frame = pl.DataFrame({"record": lines, "group": groups})
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(kept, lambda path: frame.write_parquet(path))
-    corpus: Corpus[Record] = Corpus([], [], sha256=sha)
-    corpus.refused.update(refusal.reason for refusal in refusals)
-    corpus.refusals = refusals[:KEPT_REFUSALS]
+    cleaned = None if kept is None else _revived(kept)
+    if cleaned is None:
+        cleaned = _clean(modality, source, workers)
+        if kept is not None and cleaned.lines:
+            _keep(cleaned, kept)
+    lines, groups = cleaned.lines, cleaned.groups
+    corpus: Corpus[Record] = Corpus([], [], cleaned.refused, cleaned.refusals, sha)
     if not lines:
-        first = f" {refusals[0].message()}" if refusals else ""
-        raise Invalid("data.nothing", source=str(source), refused=len(refusals), first=first)
+        first = f" {corpus.refusals[0].message()}" if corpus.refusals else ""
+        raise Invalid("data.nothing", source=str(source), refused=corpus.refused.total(), first=first)
     out = {group: held_out(group, share) for group in set(groups)}
     for line, group in zip(lines, groups, strict=True):
         (corpus.held_out if out[group] else corpus.training).append(modality.revive(line))
@@ -106,22 +104,62 @@ def load(
     return corpus
 
 
-def _clean(modality: Modality[Record], source: Path, workers: int) -> tuple[list[str], list[str], list[Invalid]]:
-    """Dumped records and their groups, in the order of the source, and all refusals."""
-    lines: list[str] = []
-    groups: list[str] = []
-    refusals: list[Invalid] = []
+@dataclass
+class _Cleaned:
+    """Dumped records and their groups, in the order of the source; all refusals counted, the first ones kept."""
+
+    lines: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    refusals: list[Invalid] = field(default_factory=list)
+
+    def take(self, lines: list[str], groups: list[str], refusals: list[Any]) -> None:
+        """Add what a chunk gave."""
+        self.lines += lines
+        self.groups += groups
+        self.refused.update(reason for reason, *_ in refusals)
+        for reason, source, line, more in refusals[: KEPT_REFUSALS - len(self.refusals)]:
+            self.refusals.append(Invalid(reason, source=source, line=line, **more))
+
+
+def _keep(cleaned: _Cleaned, kept: Path) -> None:
+    refusals = [[one.reason, one.source, one.line, one.details] for one in cleaned.refusals]
+    told = {"refused": cleaned.refused, "refusals": refusals}
+    frame = pl.DataFrame({"record": cleaned.lines, "group": cleaned.groups})
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"puji": json.dumps(told, ensure_ascii=False, default=str)}
+    atomic_write(kept, lambda path: frame.write_parquet(path, metadata=metadata))
+
+
+def _revived(kept: Path) -> _Cleaned | None:
+    """What was kept; None if there is nothing, or nothing that can be read."""
+    if not kept.exists():
+        return None
+    try:
+        frame = pl.read_parquet(kept, glob=False)
+        told = json.loads(pl.read_parquet_metadata(kept).get("puji", "{}"))
+        cleaned = _Cleaned(frame["record"].to_list(), frame["group"].to_list(), Counter(told.get("refused", {})))
+        for reason, source, line, more in told.get("refusals", []):
+            cleaned.refusals.append(Invalid(reason, source=source, line=line, **more))
+    except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, AttributeError):
+        return None
+    return cleaned
+
+
+def _clean(modality: Modality[Record], source: Path, workers: int) -> _Cleaned:
+    cleaned = _Cleaned()
     raws = modality.read(source)
     chunks = iter(lambda: list(islice(raws, CHUNK)), [])
     kind = type(modality)
     if workers > 1:
         # Spawned, not forked: a forked child of a process in which torch runs threads may hang.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            results: Iterable[Any] = _in_order(pool, kind, chunks, ahead=4 * workers)
-            _gather(results, lines, groups, refusals)
+            for result in _in_order(pool, kind, chunks, ahead=4 * workers):
+                cleaned.take(*result)
     else:
-        _gather((_clean_chunk(kind, chunk) for chunk in chunks), lines, groups, refusals)
-    return lines, groups, refusals
+        for chunk in chunks:
+            cleaned.take(*_clean_chunk(kind, chunk))
+    return cleaned
 
 
 def _in_order(pool: ProcessPoolExecutor, kind: type, chunks: Iterator[Any], ahead: int) -> Iterator[Any]:
@@ -133,13 +171,6 @@ def _in_order(pool: ProcessPoolExecutor, kind: type, chunks: Iterator[Any], ahea
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
-
-
-def _gather(results: Iterable[Any], lines: list[str], groups: list[str], refusals: list[Invalid]) -> None:
-    for some_lines, some_groups, some_refusals in results:
-        lines += some_lines
-        groups += some_groups
-        refusals += [Invalid(reason, source=source, line=line, **more) for reason, source, line, more in some_refusals]
 
 
 def _clean_chunk(kind: type[Modality[Any]], raws: Sequence[Raw | Invalid]) -> tuple[list[str], list[str], list[Any]]:
@@ -191,9 +222,7 @@ class Views(Generic[Record]):
     def _window(
         self, tokens: Sequence[str], ids: list[int], weights: list[float] | None, rng: np.random.Generator
     ) -> tuple[list[int], list[float] | None]:
-        start = self.modality.start
-        prompt = tokens[: tokens.index(start) + 1] if start in tokens else tokens[:1]
-        header = min(len(self.vocabulary.encode(prompt[: self.modality.header(prompt)])), self.context // 2)
+        header = min(flow.pinned(self.modality, self.vocabulary, tokens)[1], self.context // 2)
         first = int(rng.integers(header, len(ids) - (self.context - header) + 1))
         window = slice(first, first + self.context - header)
         return ids[:header] + ids[window], None if weights is None else weights[:header] + weights[window]
@@ -202,6 +231,16 @@ class Views(Generic[Record]):
 def plain(
     modality: Modality[Record], vocabulary: Vocabulary, records: Sequence[Record], context: int
 ) -> list[Weighted]:
-    """Each record's own sequence (no directions), for validation: nats per record compare between runs."""
-    encoded = (vocabulary.encode(modality.encode(record)) for record in records)
-    return [(ids, None) for ids in encoded if len(ids) <= context]
+    """Each record's own sequence (no directions), for validation: nats per record compare between runs.
+
+    One that is longer than the context comes in pieces, as the window slides over it, each token predicted once.
+    """
+    result: list[Weighted] = []
+    for record in records:
+        ids, header = flow.pinned(modality, vocabulary, modality.encode(record))
+        header = min(header, context // 2)
+        for start, first, stop in window.segments(len(ids) - 1, header, context):
+            piece = [*ids[: min(header, stop)], *ids[start : stop + 1]]
+            predicted = stop - first
+            result.append((piece, [0.0] * (len(piece) - predicted) + [1.0] * predicted))
+    return result

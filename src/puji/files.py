@@ -12,6 +12,8 @@ from pathlib import Path
 
 from puji.errors import Invalid
 
+SCARCE = 1_000_000
+"""Bytes; a disk with less room counts as full when writing failed."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -81,6 +83,9 @@ def whole(path: str | Path) -> Iterator[Path]:
     except Exception as error:
         if isinstance(error, OSError) or system_error(error) is not None:
             raise refusal(error, Path(path)) from error
+        # Some libraries say something else when there is no room.
+        if not isinstance(error, Invalid) and shutil.disk_usage(target.parent).free < SCARCE:
+            raise Invalid("files.full", source=str(path)) from error
         raise
     finally:
         if temporary is not None:

@@ -43,6 +43,11 @@ def encode(modality: Modality[Record], vocabulary: Vocabulary, record: Record) -
     return vocabulary.encode(modality.encode(record))
 
 
+def pinned(modality: Modality[Record], vocabulary: Vocabulary, tokens: Sequence[str]) -> tuple[list[int], int]:
+    """Ids of a prompt or a whole sequence, and how many of them stay in view when it grows longer than the context."""
+    return vocabulary.encode(tokens), len(vocabulary.encode(tokens[: modality.header(tokens)]))
+
+
 def attend(network: LlamaForCausalLM, ids: Tensor) -> Tensor:
     """Step 3. Ids (rows, length) -> logits (rows, length, vocabulary): softmax(QK^T / sqrt(d_k)) V, layer by layer."""
     return engine_network.logits(network, ids)

@@ -18,6 +18,7 @@ from string import Template
 from typing import Any
 
 from puji.language import LANGUAGES, catalogue, translate
+from puji.tables import plain
 
 Picture = str | bytes
 """An SVG element as text, or a PNG file as bytes."""
@@ -100,7 +101,7 @@ def samples(model: Any, seed: int = 0, n: int = 12) -> Section:
         picture = rendered.get("image/svg+xml") or rendered.get("image/png")
         if picture is not None:
             figures.append(Figure(picture, str(rendered.get("text/plain", ""))))
-    details = {"count": len(batch), "refused": len(batch.rejected), "attempts": batch.attempts}
+    details = {"count": len(batch), "refused": sum(batch.refusals().values()), "attempts": batch.attempts}
     return Section(Text("gallery.samples"), Text("gallery.samples.note", details), figures, batch.rows())
 
 
@@ -190,8 +191,6 @@ def _image(picture: Picture, caption: Text | str, language: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    from puji.commands.output import plain
-
     value = plain(value)
     if value is None:
         return "<td>–</td>"

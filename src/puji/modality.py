@@ -228,9 +228,12 @@ class Modality(ABC, Generic[Record]):
         """
         return [self.start]
 
-    def header(self, prompt: Sequence[str]) -> int:
-        """How many leading tokens of ``prompt`` stay in view when the window slides."""
-        return len(prompt)
+    def header(self, tokens: Sequence[str]) -> int:
+        """How many leading tokens of a prompt or a whole sequence stay in view when the window slides.
+
+        Default: up to and including `start`.
+        """
+        return tokens.index(self.start) + 1 if self.start in tokens else 0
 
     def grammar(self, conditions: BaseModel) -> Grammar | None:
         """What may follow what; None: anything."""
@@ -263,8 +266,11 @@ class Modality(ABC, Generic[Record]):
         """Error of ``other`` as an encoding of ``record``, compared with `tolerance` where not `lossless`."""
         return 0.0 if record == other else float("inf")
 
-    def row(self, record: Record) -> dict[str, Any]:
-        """The record as one row of a table, with what people want to know about it."""
+    def row(self, record: Record, conditions: BaseModel | None = None) -> dict[str, Any]:
+        """The record as one row of a table, with what people want to know about it.
+
+        ``conditions``: what was asked for where it was generated, so that the row can say how well that was met.
+        """
         return {self.name: str(record)}
 
     def dump(self, record: Record) -> str:

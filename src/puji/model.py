@@ -14,19 +14,24 @@ from pydantic import BaseModel, ValidationError
 from transformers import LlamaForCausalLM
 
 from puji import flow
-from puji.batch import Batch, Generated, write_table
+from puji.batch import Batch, Generated
 from puji.engine import attention, checkpoint, explain, score
 from puji.engine.decode import Decoded, Prompt, Sampling
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
 from puji.files import atomic_write
+from puji.interrupts import heard
 from puji.modality import END, Answer, Candidates, Estimate, Futures, Grammar, Modality, Raw, Record
+from puji.tables import TABLES, write_table
 
 WAVE = 16
 """Least number of draws made at a time when records are wanted that some draws fail to give."""
 PATIENCE = 50
 """Generation gives up after this many times as many draws as records wanted, and at least `HOPE`."""
 HOPE = 2000
+"""Draws after which it gives up if none was accepted."""
+ENDINGS = {"image/svg+xml": ".svg", "image/png": ".png"}
+"""Of files of pictures, by their MIME type."""
 LARGEST = 10_000_000
 """Most records that one call generates: a larger number is far more often a slip than a wish."""
 
@@ -50,15 +55,16 @@ class Explanation:
     pictures: dict[str, str | bytes] = field(default_factory=dict)
 
     def save(self, path: str | Path) -> None:
-        """Write the picture to a .svg or .png file, or the scores to .csv or .jsonl. Raises Invalid for other endings."""
+        """Write the picture to a .svg or .png file, or the scores to a table. Raises Invalid for an ending there is not."""
         target = Path(path)
-        mime = {".svg": "image/svg+xml", ".png": "image/png"}.get(target.suffix.lower())
-        if mime in self.pictures:
-            atomic_write(target, self.pictures[mime])
-        elif mime is None:
-            write_table(self.rows(), target)
+        pictures = {ENDINGS[mime]: content for mime, content in self.pictures.items() if mime in ENDINGS}
+        ending = target.suffix.lower()
+        if ending in pictures:
+            atomic_write(target, pictures[ending])
+        elif ending in ENDINGS.values():
+            raise Invalid("write.format", source=str(target), formats=", ".join([*pictures, *TABLES]))
         else:
-            raise Invalid("write.figure", source=str(target), modality=self.target)
+            write_table(self.rows(), target)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per token: its place, itself and its score."""
@@ -109,7 +115,7 @@ class Model(Generic[Record]):
         top_p: float | None = None,
         grammar: bool = True,
         unique: bool = False,
-        conditions: BaseModel | None = None,
+        conditions: BaseModel | Mapping[str, Any] | None = None,
         on_record: Callable[[Generated[Record]], None] | None = None,
         **asked: Any,
     ) -> Batch[Record]:
@@ -134,41 +140,58 @@ class Model(Generic[Record]):
         Raises Invalid for conditions that no record can have, or if no record at all was accepted.
         """
         batch: Batch[Record] = self.empty_batch(seed, self.conditions(conditions, asked))
-        sampling = self._sampling(n, temperature, top_k, top_p)
-        for one in self._draw(n, batch, sampling, grammar, unique):
-            batch.generated.append(one)
-            if on_record:
-                on_record(one)
+        options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        with heard():
+            for one in self.stream(n, batch=batch, grammar=grammar, unique=unique, **options):
+                batch.generated.append(one)
+                if on_record:
+                    on_record(one)
         if not batch.generated:
-            why = max(batch.refusals().items(), key=lambda item: item[1], default=("", 0))[0]
-            example = next((refusal.message() for refusal in batch.rejected if refusal.reason == why), "")
-            raise Invalid("generate.nothing", attempts=batch.attempts, why=example)
+            raise batch.nothing()
         return batch
 
-    def stream(self, n: int = 1, *, seed: int = 0, **options: Any) -> Iterator[Generated[Record]]:
-        """As `generate`, one record at a time as soon as it is there, in the order of the draws."""
-        names = ("temperature", "top_k", "top_p")
-        settings = {name: options.pop(name) for name in names if name in options}
-        grammar, unique = options.pop("grammar", True), options.pop("unique", False)
-        batch: Batch[Record] = self.empty_batch(seed, self.conditions(options.pop("conditions", None), options))
-        sampling = self._sampling(n, **{"temperature": 1.0, "top_k": None, "top_p": None, **settings})
-        yield from self._draw(n, batch, sampling, grammar, unique)
+    def stream(
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        grammar: bool = True,
+        unique: bool = False,
+        conditions: BaseModel | Mapping[str, Any] | None = None,
+        batch: Batch[Record] | None = None,
+        **asked: Any,
+    ) -> Iterator[Generated[Record]]:
+        """As `generate`, one record at a time as soon as it is there, in the order of the draws.
 
-    def conditions(self, conditions: BaseModel | None, asked: Mapping[str, Any]) -> BaseModel:
+        ``batch``: one from `empty_batch`, whose seed and conditions hold then; it counts attempts and refusals as they come.
+        """
+        if batch is None:
+            batch = self.empty_batch(seed, self.conditions(conditions, asked))
+        yield from self._draw(n, batch, self._sampling(n, temperature, top_k, top_p), grammar, unique)
+
+    def conditions(self, conditions: BaseModel | Mapping[str, Any] | None, asked: Mapping[str, Any]) -> BaseModel:
         """The modality's Conditions from an instance or its fields; Invalid names the field that is wrong."""
-        if conditions is not None and not asked:
+        if isinstance(conditions, self.modality.Conditions) and not asked:
             return conditions
-        base = {} if conditions is None else conditions.model_dump()
+        base = conditions.model_dump() if isinstance(conditions, BaseModel) else conditions or {}
+        if not isinstance(base, Mapping):
+            known = ", ".join(self.modality.Conditions.model_fields)
+            raise Invalid("options.conditions", kind=type(conditions).__name__, known=known)
         found: BaseModel = validated(self.modality.Conditions, {**base, **asked})
         return found
 
     def empty_batch(self, seed: int, conditions: BaseModel) -> Batch[Record]:
         """A batch to be filled, with the origin that each of its rows carries."""
+        if not isinstance(seed, int) or seed < 0:
+            raise Invalid("generate.seed", source="--seed", seed=seed)
         origin = {"synthetic": True, "model": f"puji {self.name} {self.provenance.get('version', '')}".strip()}
         return Batch(self.modality, conditions, seed, origin, notes=self.modality.warnings(conditions))
 
     def _sampling(self, n: int, temperature: float, top_k: int | None, top_p: float | None) -> Sampling:
-        if not 1 <= n <= LARGEST:
+        if not isinstance(n, int) or not 1 <= n <= LARGEST:
             raise Invalid("generate.number", n=n, largest=LARGEST)
         try:
             return Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
@@ -183,15 +206,16 @@ class Model(Generic[Record]):
         accepted = 0
         seen: set[Record] = set()
         most = max(PATIENCE * n, HOPE)
-        while accepted < n and batch.attempts < most:
+        while accepted < n and batch.attempts < (most if accepted else HOPE):
             yielded = accepted / batch.attempts if batch.attempts else 1.0
             missing = n - accepted
             wave = missing if not batch.attempts else max(WAVE, int(1.1 * missing / max(yielded, 0.05)))
-            for outcome in self._wave(batch, min(wave, most - batch.attempts), sampling, rules):
+            wave = min(wave, (most if accepted else HOPE) - batch.attempts)
+            for outcome in self._wave(batch, wave, sampling, rules):
                 if not isinstance(outcome, Invalid) and unique and outcome.record in seen:
                     outcome = Invalid("generate.duplicate")
                 if isinstance(outcome, Invalid):
-                    batch.rejected.append(outcome)
+                    batch.refuse(outcome)
                     continue
                 if accepted == n:
                     break
@@ -213,8 +237,8 @@ class Model(Generic[Record]):
                 rng = np.random.default_rng([batch.seed, attempt])
                 tokens = self.modality.prompt(batch.conditions, rng)
                 prompts[attempt] = tokens
-                header = len(self.vocabulary.encode(tokens[: self.modality.header(tokens)]))
-                yield Prompt(tuple(self.vocabulary.encode(tokens)), seed=int(rng.integers(2**63)), header=header)
+                ids, header = flow.pinned(self.modality, self.vocabulary, tokens)
+                yield Prompt(tuple(ids), seed=int(rng.integers(2**63)), header=header)
 
         room = self.network.config.max_position_embeddings
         decoded = flow.decode(self.network, self.vocabulary, ask(), grammar, sampling=sampling, max_new_tokens=room)
@@ -253,20 +277,27 @@ class Model(Generic[Record]):
         known = self.record(record)
         question = self.modality.question(known, ask or validated(self.modality.Ask, asked))
         estimates = self._compare(question) if isinstance(question, Candidates) else self._sample(question)
-        likelihood, per_token = self._likelihood(known)
-        limit = self.provenance.get("familiarity", {}).get("nats_per_token")
-        familiar = None if limit is None else per_token >= limit
+        likelihood, familiar = self._familiar(known)
         return Answer(estimates, likelihood, familiar, notes=("predict.unfamiliar",) if familiar is False else ())
 
+    def familiar(self, record: Record | str) -> bool | None:
+        """Whether a record is like the training data; None where the checkpoint does not tell."""
+        return self._familiar(self.record(record))[1]
+
+    def _familiar(self, record: Record) -> tuple[float, bool | None]:
+        total, per_token = (float(found[0]) for found in self._likelihood([record]))
+        limit = self.provenance.get("familiarity", {}).get("nats_per_token")
+        return total, None if limit is None else per_token >= limit
+
     def _compare(self, question: Candidates) -> Mapping[str, Estimate]:
-        encode = self.vocabulary.encode
-        pairs = [(encode(one.prompt), encode(one.continuation)) for one in question.candidates]
-        return question.answer(score.score(self.network, pairs))
+        prompts = [flow.pinned(self.modality, self.vocabulary, one.prompt) for one in question.candidates]
+        continuations = [self.vocabulary.encode(one.continuation) for one in question.candidates]
+        pairs = [(ids, continuation) for (ids, _), continuation in zip(prompts, continuations, strict=True)]
+        return question.answer(score.score(self.network, pairs, headers=[header for _, header in prompts]))
 
     def _sample(self, question: Futures, seed: int = 0) -> Mapping[str, Estimate]:
-        start = tuple(self.vocabulary.encode(question.prompt))
-        header = len(self.vocabulary.encode(question.prompt[: self.modality.header(question.prompt)]))
-        prompts = (Prompt(start, seed=seed * question.n + row, header=header) for row in range(question.n))
+        start, header = flow.pinned(self.modality, self.vocabulary, question.prompt)
+        prompts = (Prompt(tuple(start), seed=seed * question.n + row, header=header) for row in range(question.n))
         decoded = flow.decode(
             self.network,
             self.vocabulary,
@@ -274,17 +305,19 @@ class Model(Generic[Record]):
             max_new_tokens=100 * self.network.config.max_position_embeddings,
             stop=lambda ids: question.stop(self.vocabulary.decode(ids)),
         )
-        return question.answer([self.vocabulary.decode(one.ids) for one in decoded])
+        futures = {one.index: self.vocabulary.decode(one.ids) for one in decoded}
+        return question.answer([futures[row] for row in range(question.n)])
 
-    def log_likelihood(self, records: Sequence[Record | str]) -> np.ndarray:
+    def log_likelihood(self, records: Sequence[Record | str] | str) -> np.ndarray:
         """Natural log of the probability of each record's body, shape (len(records),)."""
-        return np.array([self._likelihood(self.record(record))[0] for record in records])
+        return self._likelihood([self.record(record) for record in _several(records)])[0]
 
-    def _likelihood(self, record: Record) -> tuple[float, float]:
-        """Of the whole body, and per token."""
-        ids = flow.encode(self.modality, self.vocabulary, record)
-        total = float(score.score(self.network, [(ids[:1], ids[1:])])[0])
-        return total, total / max(1, len(ids) - 1)
+    def _likelihood(self, records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+        """Of each whole body, and per token."""
+        told = [flow.pinned(self.modality, self.vocabulary, self.modality.encode(record)) for record in records]
+        pairs = [(ids[:1], ids[1:]) for ids, _ in told]
+        totals = score.score(self.network, pairs, headers=[header for _, header in told])
+        return totals, totals / np.array([max(1, len(ids) - 1) for ids, _ in told])
 
     # -- explain -----------------------------------------------------------------------------------------------------
 
@@ -317,10 +350,11 @@ class Model(Generic[Record]):
         pictures = self.modality.render_explanation(known, tokens, found.scores, seen)
         return Explanation(target, method, tokens, found.scores, seen, found.value, found.completeness_error, pictures)
 
-    def embed(self, records: Sequence[Record | str]) -> np.ndarray:
+    def embed(self, records: Sequence[Record | str] | str) -> np.ndarray:
         """Mean of the last hidden states over each record's tokens, shape (len(records), width)."""
-        ids = [flow.encode(self.modality, self.vocabulary, self.record(record)) for record in records]
-        return score.embed(self.network, ids)
+        known = [self.record(record) for record in _several(records)]
+        told = [flow.pinned(self.modality, self.vocabulary, self.modality.encode(record)) for record in known]
+        return score.embed(self.network, [ids for ids, _ in told], headers=[header for _, header in told])
 
     # -- records and files -------------------------------------------------------------------------------------------
 
@@ -351,6 +385,11 @@ class Model(Generic[Record]):
         checkpoint.save(kept, Path(folder), splitter=self.modality.splitter, end=END, card=card, dtype=dtype)
 
 
+def _several(records: Sequence[Any] | str) -> Sequence[Any]:
+    """A text alone is one record, not its characters."""
+    return [records] if isinstance(records, str) else records
+
+
 def validated(kind: type[BaseModel], fields: Mapping[str, Any]) -> Any:
     """An instance of ``kind`` from its fields; what is wrong comes out as Invalid naming the field."""
     try:
@@ -361,4 +400,6 @@ def validated(kind: type[BaseModel], fields: Mapping[str, Any]) -> Any:
         option = ".".join(str(part) for part in first["loc"])
         if isinstance(cause, Invalid):
             raise cause.at(f"--{option}" if option else "", None) from error
+        if first["type"] == "extra_forbidden":
+            raise Invalid("options.unknown", source=f"--{option}", known=", ".join(kind.model_fields)) from error
         raise Invalid("options.wrong", source=f"--{option}", why=first["msg"]) from error

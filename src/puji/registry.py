@@ -70,8 +70,11 @@ def shipped() -> dict[str, dict[str, Any]]:
 
 
 def folder_of(name: str | Path) -> Path:
-    """The checkpoint folder that ``name`` means: a released one, else a path. Raises Invalid if there is neither."""
-    if str(name) in shipped():
+    """The checkpoint folder that ``name`` means: a released one (as text only), else a path.
+
+    Raises Invalid if there is neither.
+    """
+    if isinstance(name, str) and name in shipped():
         return CHECKPOINTS / str(name)
     if Path(name).is_dir():
         return Path(name)
@@ -88,10 +91,9 @@ def load(name: str | Path) -> Model[Any]:
     from puji.model import Model
 
     folder = folder_of(name)
-    about = checkpoint.describe(folder)
-    kind = modality(str(about.get("modality")))
-    if str(name) in shipped():
-        checkpoint.check_index(folder, shipped()[str(name)])
+    if folder.parent == CHECKPOINTS:
+        checkpoint.check_index(folder, shipped()[folder.name])
+    kind = modality(checkpoint.describe(folder)["modality"])
     opened = checkpoint.load(folder, modality=kind.name, version=kind.version)
     instance = kind()
     instance.restore(opened.state)

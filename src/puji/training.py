@@ -18,14 +18,18 @@ from puji.card import card
 from puji.engine import checkpoint, curve, score, train
 from puji.engine import network as networks
 from puji.engine.settings import Settings
+from puji.engine.state import states
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
 from puji.files import refusal
+from puji.interrupts import heard
 from puji.modality import END, Modality
 from puji.model import Model
 
 VALIDATION = 2000
 """Most held-out records that the loss is measured on."""
+TOLD = 20
+"""Refusals of records that are told one by one."""
 UNFAMILIAR = 0.01
 """Share of held-out records that are called unlike the training data: below this quantile of their log-likelihood."""
 
@@ -83,13 +87,26 @@ def fit(
         minutes = 30.0
     options = _settings(minutes, epochs, seed, base is not None, {"ahead": workers > 1, **(settings or {})})
     target = Path(out) if out is not None else Path("runs") / instance.name
+    if not str(out) or not target.name:
+        raise Invalid("files.is_folder", source="--out")
     run = target.with_name(target.name + ".run")
     checkpoint.check_target(target)
     source = dataset_path(instance, data)
-    records = corpus.load(instance, source, share=_share(holdout, source), cache=run, workers=workers)
+    start = None if base is None else registry.load(base)
+    if start is not None:
+        if size is not None:
+            raise Invalid("fit.size_and_base", source="--size")
+        if start.modality.name != instance.name:
+            raise Invalid("checkpoint.modality", source=str(base), found=start.modality.name, asked=instance.name)
+    if not resume and states(run):
+        raise Invalid("fit.run_exists", source=str(run))
+    with heard():
+        records = corpus.load(instance, source, share=_share(holdout, source), cache=run, workers=workers)
     refused = sum(records.refused.values())
     tell("fit.read", {"training": len(records.training), "held_out": len(records.held_out), "refused": refused})
-    if base is None:
+    for refusal_ in records.refusals[:TOLD]:
+        tell("fit.refused", {"why": refusal_.message()})
+    if start is None:
         instance.learn(records.training)
         vocabulary = Vocabulary(instance.tokens())
         try:
@@ -101,11 +118,6 @@ def fit(
         network = networks.build(shape, seed=seed)
         origin: dict[str, Any] = {}
     else:
-        if size is not None:
-            raise Invalid("fit.size_and_base", source="--size")
-        start = registry.load(base)
-        if start.modality.name != instance.name:
-            raise Invalid("checkpoint.modality", source=str(base), found=start.modality.name, asked=instance.name)
         instance, vocabulary, network = start.modality, start.vocabulary, start.network
         origin = {"base": start.provenance}
     instance.prepare(records.training)
@@ -115,9 +127,16 @@ def fit(
     validation = corpus.plain(instance, vocabulary, [records.held_out[index] for index in chosen], context)
     tell("fit.start", {"parameters": networks.parameters(network), "minutes": minutes or 0, "epochs": epochs or 0})
     try:
-        result = train.train(network, views, validation or None, options, run, resume=resume, on_step=on_step)
-    except FileExistsError as error:
-        raise Invalid("fit.run_exists", source=str(run)) from error
+        result = train.train(
+            network,
+            views,
+            validation or None,
+            options,
+            run,
+            resume=resume,
+            source=records.sha256,
+            on_step=on_step,
+        )
     except OSError as error:
         raise refusal(error, run) from error
     except (ValueError, FloatingPointError) as error:
@@ -154,7 +173,8 @@ def fit(
     model = Model(instance, vocabulary, network, provenance, name=target.name)
     if int(os.environ.get("RANK", "0")) == 0:
         model.save(target, card=card(model))
-        curve.loss_curve(run / "log.jsonl", run / "loss.svg")
+        if (run / "log.jsonl").exists():  # not where it was interrupted before the first line
+            curve.loss_curve(run / "log.jsonl", run / "loss.svg")
     tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
     return model
 

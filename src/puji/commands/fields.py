@@ -7,6 +7,7 @@ file's source, so that a help page needs no RDKit; where that cannot be done the
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from typing import Any
 import click
 
 from puji import registry
-from puji.commands.interface import ASKED, has_text, unknown
+from puji.commands.interface import ASKED, TYPED, has_text, unknown
 from puji.errors import Invalid
 from puji.language import add_folder, current, translate
 
@@ -142,10 +143,50 @@ def checked(model: Any, asked: Mapping[str, Any]) -> Any:
 
     try:
         return model.model_validate(dict(asked))
+    except Invalid as refusal:
+        raise as_typed(refusal, asked, _guilty(model, asked, refusal.reason)) from refusal
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, Invalid):
-            raise cause.at(f"--{name}" if name else "", None) from error
-        raise Invalid("cli.bad_value", option=f"--{name}", value=str(first.get("input"))[:80]) from error
+            raise as_typed(cause, asked, name) from error
+        raise Invalid("cli.bad_value", option=typed_as(name), value=str(first.get("input"))[:80]) from error
+
+
+def _guilty(model: Any, asked: Mapping[str, Any], reason: str) -> str:
+    """The field that is refused for ``reason`` also when it is asked for alone; '' if it takes several."""
+    import pydantic
+
+    for name, value in asked.items():
+        try:
+            model.model_validate({name: value})
+        except Invalid as refusal:
+            if refusal.reason == reason:
+                return name
+        except pydantic.ValidationError:
+            continue
+    return ""
+
+
+def typed_as(name: str) -> str:
+    """How the option of the field ``name`` stood on the line: ``--scaffold`` where that was written for keep."""
+    ctx = click.get_current_context(silent=True)
+    typed: dict[str, str] = ctx.meta.get(TYPED, {}) if ctx else {}
+    return typed.get(ASKED + name, f"--{name.replace('_', '-')}")
+
+
+def as_typed(refusal: Invalid, asked: Mapping[str, Any], name: str) -> Invalid:
+    """``refusal`` of the field ``name`` ('' if unknown), naming the options as they were typed."""
+    others = {f"--{field}": typed_as(field) for field in asked if typed_as(field) != f"--{field}"}
+
+    def told(text: Any) -> Any:
+        for declared, typed in others.items() if isinstance(text, str) else ():
+            text = re.sub(rf"{re.escape(declared)}(?![\w-])", typed, text)
+        return text
+
+    details = {key: told(value) for key, value in refusal.details.items()}
+    renamed = Invalid(refusal.reason, source=told(refusal.source), line=refusal.line, **details)
+    if not name or typed_as(name) in renamed.message():
+        return renamed
+    return renamed.at(typed_as(name), None)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import click
 
 from puji import registry
 from puji.commands.fields import checked, field_options, modality_class, take_asked
 from puji.commands.interface import COUNT, PATH, POSITIVE, SEED, SHARE, WHOLE, Command, option
-from puji.commands.output import FORMATS, check_ending, ending, note, progress, rows_to
+from puji.commands.output import FORMATS, as_table, check_out, note, on_terminal, progress, rows_to
 from puji.errors import Invalid
-from puji.files import check_writable
 from puji.language import translate
-
-HELD = 50_000
-"""Up to so many records are held in memory and counted; more are written one by one as they are made."""
+from puji.tables import TABLES
 
 
 def generate_command(name: str) -> Command:
@@ -81,50 +76,46 @@ def generate(
     """Generate and write; conditions and target are checked before anything slow begins."""
     modality = modality_class(name)
     conditions = checked(modality.Conditions, asked)
-    if out is not None:
-        check_ending(out, known_endings(modality))
-        check_writable(out)
+    check_out(out, form, known_endings(modality))
     loaded = load(name, model)
-    options = {**sampling, "grammar": not no_grammar, "conditions": conditions}
-    with progress("cli.generating", n) as advance:
-        if n > HELD and (out is None or ending(out) in ("csv", "jsonl")) and form != "table":
-            with rows_to(out, form or "csv") as rows:
-                for row in streamed(loaded, n, options, advance):
-                    rows.write(row)
-            note("cli.generated", made=n, wanted=n)
-        else:
-            batch = loaded.generate(n, on_record=advance, **options)
-            if out is not None:
-                batch.save(out)
-            else:
-                with rows_to(None, form) as rows:
-                    for row in batch.rows():
-                        rows.write(row)
-            tell(batch, n)
+    batch = loaded.empty_batch(sampling["seed"], conditions)
+    for remark in batch.notes:
+        note("cli.note", text=remark.message())
+    visible = out is None and not as_table(out, form) and on_terminal()
+    made = 0
+    with sink(batch, out, form) as take, progress("cli.generating", n, visible) as advance:
+        for one in loaded.stream(n, batch=batch, grammar=not no_grammar, **sampling):
+            take(one)
+            made += 1
+            advance()
+        if not made:
+            raise batch.nothing()
+    tell(batch, made, n)
     if out is not None:
         note("cli.written", path=out)
     note("cli.research_use")
 
 
-def streamed(model: Any, n: int, options: Mapping[str, Any], advance: Any) -> Iterator[dict[str, Any]]:
-    """Rows of ``n`` records as they are made, without keeping them."""
-    batch = model.empty_batch(options["seed"], options["conditions"])
-    for one in model.stream(n, **options):
-        advance()
-        yield dataclasses.replace(batch, generated=[one]).rows()[0]
+@contextmanager
+def sink(batch: Any, out: Path | None, form: str | None) -> Iterator[Callable[[Any], None]]:
+    """What takes each record of ``batch``: rows are written as they come, other formats once all records are there."""
+    if out is None or out.suffix.lower() in TABLES:
+        with rows_to(out, form) as rows:
+            yield lambda one: rows.write(batch.row(one))
+    else:
+        yield batch.generated.append
+        batch.save(out)
 
 
-def tell(batch: Any, wanted: int) -> None:
-    """Say on stderr how many records there are, what was refused and what a reader should know."""
-    note("cli.generated", made=len(batch), wanted=wanted)
+def tell(batch: Any, made: int, wanted: int) -> None:
+    """Say on stderr how many records there are, and what was refused."""
+    note("cli.generated", made=made, wanted=wanted)
     refused = sorted(batch.refusals().items(), key=lambda item: -item[1])
     if refused:
         names = translate("cli.separator").join(
             f"{reason_text(batch, reason)} × {count}" for reason, count in refused[:5]
         )
         note("cli.refused", refused=sum(count for _, count in refused), attempts=batch.attempts, reasons=names)
-    for remark in batch.notes:
-        click.echo(translate("cli.note", text=remark.message()), err=True)
 
 
 def reason_text(batch: Any, reason: str) -> str:

@@ -6,6 +6,7 @@ Nothing here imports more than Click and the catalogues, so that ``--help`` is i
 from __future__ import annotations
 
 import difflib
+import os
 import shutil
 import textwrap
 import unicodedata
@@ -20,8 +21,12 @@ from puji.language import catalogue, current, translate
 
 MOST = 10_000_000
 """The most records that one command generates."""
+MOST_PARALLEL = max(64, 2 * (os.cpu_count() or 1))
+"""The most threads or processes that one command uses."""
 ASKED = "asked_"
 """Options that are fields of a modality's Conditions or Ask are kept under names that begin so."""
+TYPED = "puji.typed"
+"""Key in a Click context under which each option's name stands as the person wrote it."""
 
 
 def has_text(key: str) -> bool:
@@ -85,32 +90,29 @@ def unknown(reason: str, word: str, known: Iterable[str], **details: Any) -> Inv
     return Invalid(reason, name=word, hint=hint, **details)
 
 
-class Argument(click.Argument):
-    """A positional argument that is explained on the help page."""
-
-    def __init__(self, name: str, metavar: str, explanation: str, **attributes: Any) -> None:
-        super().__init__([name], metavar=translate(metavar), **attributes)
-        self.explanation = translate(explanation)
-
-
 class Typed(click.ParamType):  # type: ignore[type-arg]
-    """A value read by ``convert_text``, which raises ValueError if it cannot; the refusal ``reason`` names the option."""
+    """A value read by ``convert_text``, which raises ValueError if it cannot; the refusal ``reason`` names the option.
 
-    def __init__(self, name: str, convert_text: Callable[[str], Any], reason: str) -> None:
+    ``known``: what the refusal says there is to choose from. An empty value is refused whatever the type.
+    """
+
+    def __init__(self, name: str, convert_text: Callable[[str], Any], reason: str, known: str = "") -> None:
         self.name = name
         self.convert_text = convert_text
         self.reason = reason
+        self.known = known
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """``value`` as the command wants it."""
         if not isinstance(value, str):
             return value
+        option = option_name(param, ctx) if param else self.name
+        if not value.strip():
+            raise Invalid("cli.empty", option=option)
         try:
             return self.convert_text(value)
         except ValueError as error:
-            option = option_name(param) if param else self.name
-            known = self.name.replace("|", ", ")
-            raise Invalid(self.reason, option=option, value=value[:80], known=known) from error
+            raise Invalid(self.reason, option=option, value=value[:80], known=self.known) from error
 
 
 def _number(check: Callable[[float], bool], convert: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -128,7 +130,29 @@ WHOLE = Typed("whole", _number(lambda value: value >= 1, int), "cli.not_whole")
 SEED = Typed("seed", _number(lambda value: 0 <= value < 2**63, int), "cli.not_a_seed")
 POSITIVE = Typed("positive", _number(lambda value: 0 < value < float("inf"), float), "cli.not_positive")
 SHARE = Typed("share", _number(lambda value: 0 < value <= 1, float), "cli.not_a_share")
+PARALLEL = Typed(
+    "parallel", _number(lambda value: 1 <= value <= MOST_PARALLEL, int), "cli.not_up_to", f"{MOST_PARALLEL}"
+)
 PATH = Typed("path", Path, "cli.not_a_path")
+TEXT = Typed("text", str, "cli.empty")
+
+
+def _new_folder(text: str) -> Path:
+    path = Path(text)
+    if path.name in ("", ".."):
+        raise ValueError(text)
+    return path
+
+
+FOLDER = Typed("folder", _new_folder, "cli.not_a_new_folder")
+
+
+class Argument(click.Argument):
+    """A positional argument, not empty, that is explained on the help page."""
+
+    def __init__(self, name: str, metavar: str, explanation: str, kind: Typed = TEXT) -> None:
+        super().__init__([name], metavar=translate(metavar), type=kind)
+        self.explanation = translate(explanation)
 
 
 def one_of(*names: str) -> Typed:
@@ -139,13 +163,14 @@ def one_of(*names: str) -> Typed:
             raise ValueError(text)
         return text
 
-    return Typed("|".join(names), read, "cli.not_a_choice")
+    return Typed("|".join(names), read, "cli.not_a_choice", ", ".join(names))
 
 
-def option_name(parameter: click.Parameter) -> str:
-    """How people write ``parameter``: ``--logp``, or the placeholder of an argument."""
+def option_name(parameter: click.Parameter, ctx: click.Context | None = None) -> str:
+    """How people write ``parameter``: ``--logp``, as it was written on the line of ``ctx``; or an argument's placeholder."""
     if isinstance(parameter, click.Option):
-        return max(parameter.opts, key=len)
+        typed: dict[str, str] = ctx.meta.get(TYPED, {}) if ctx else {}
+        return typed.get(parameter.name or "") or max(parameter.opts, key=len)
     return parameter.metavar or parameter.name or ""
 
 
@@ -216,6 +241,19 @@ class Command(Bilingual, click.Command):
             name, callback=run, params=list(params), add_help_option=True, context_settings={"allow_extra_args": True}
         )
         self.key = key
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the line, and keep by which of its names each option was called."""
+        words = {word.partition("=")[0] for word in args}
+        typed: dict[str, str] = {}
+        for item in self.params:
+            names = [name for name in item.opts if name in words] if isinstance(item, click.Option) else []
+            if len(names) > 1:
+                raise Invalid("cli.same_option", first=names[0], second=names[1])
+            if names:
+                typed[item.name or ""] = names[0]
+        ctx.meta[TYPED] = typed
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """What follows the command's name on the usage line."""

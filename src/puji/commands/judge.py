@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,16 @@ import click
 from puji.commands.fields import checked, field_options, modality_class, take_asked
 from puji.commands.generate import load
 from puji.commands.interface import PATH, Argument, Command, has_text, one_of, option
-from puji.commands.output import FORMATS, TABLES, as_table, check_ending, note, rows_to
+from puji.commands.output import FORMATS, as_table, check_out, exists, note, rows_to
 from puji.errors import Invalid
-from puji.files import check_writable, whole
+from puji.files import whole
 from puji.language import translate
+from puji.tables import TABLES
 
 SHOWN = 20
 """Refused records that are told one by one; all are counted."""
+FEW = 10_000
+"""Samples below which a figure that falls or rises with their number is told with a caution, where there is one."""
 
 
 def out_options() -> list[click.Option]:
@@ -38,18 +44,40 @@ def input_argument(explanation: str = "cli.argument.input") -> Argument:
     return Argument("given", "cli.metavar.input", explanation)
 
 
-def records_of(model: Any, given: str) -> Iterator[Any]:
+@dataclass(frozen=True)
+class Given:
+    """A record, and where and as what it was given: file and line ('' and None on the command line), first line of text."""
+
+    record: Any
+    source: str = ""
+    line: int | None = None
+    text: str = ""
+
+    @classmethod
+    def read(cls, record: Any, raw: Any) -> Given:
+        """``record``, which ``raw`` held."""
+        first = raw.content.splitlines()[:1] if isinstance(raw.content, str) else []
+        # A file name may be no proper text.
+        source = str(raw.source).encode("utf-8", "backslashreplace").decode("utf-8")
+        return cls(record, source, raw.line, "".join(first).strip())
+
+    def row(self, modality: Any) -> dict[str, Any]:
+        """The columns by which a result is matched with what was given."""
+        return {"source": self.source, "line": self.line, "given": self.text, "record": modality.dump(self.record)}
+
+
+def records_of(model: Any, given: str) -> Iterator[Given | Invalid]:
     """The record that ``given`` is, or those in the file or folder that it names; what is refused as Invalid."""
     path = Path(given)
-    try:
-        is_path = path.exists()
-    except OSError:
-        is_path = False
-    if is_path:
-        yield from model.read(path)
+    if exists(path):
+        for raw in model.modality.read(path):
+            try:
+                yield raw if isinstance(raw, Invalid) else Given.read(model.record(raw), raw)
+            except Invalid as refusal:
+                yield refusal.at(raw.source, raw.line)
         return
     try:
-        yield model.record(given)
+        yield Given(model.record(given), text=given)
     except Invalid as refusal:
         if "/" in given or path.suffix[1:].isalnum():
             raise Invalid("cli.no_file", source=given[:80], why=refusal.message()) from refusal
@@ -82,32 +110,31 @@ class Refused:
             raise Invalid("cli.nothing_read")
 
 
-def check_out(out: Path | None, known: tuple[str, ...] = TABLES) -> None:
-    """Raise Invalid now if ``out`` could not be written later."""
-    if out is not None:
-        check_ending(out, known)
-        check_writable(out)
-
-
 def predict_command(name: str) -> Command:
     """``puji predict <name> INPUT``, with what may be asked as options."""
 
     def run(given: str, out: Path | None, form: str | None, model: Path | None, **values: Any) -> None:
         ask = checked(modality_class(name).Ask, take_asked(values))
-        check_out(out)
+        check_out(out, form)
         loaded = load(name, model)
         refused = Refused()
+        alone = None
         with rows_to(out, form) as rows:
-            for record in refused.sift(records_of(loaded, given)):
-                answer = loaded.predict(record, ask)
-                if as_table(out, form) and not Path(given).exists():
-                    for row in estimate_rows(name, answer):
-                        rows.write(row)
-                    for key in answer.notes:
-                        note("cli.note", text=translate(key))
+            for one in refused.sift(records_of(loaded, given)):
+                answer = loaded.predict(one.record, ask)
+                row = answer_row(loaded.modality, one, answer)
+                if not as_table(out, form):
+                    rows.write(row)
+                elif one.source:
+                    rows.write(brief(row, answer))
                 else:
-                    rows.write(answer_row(loaded, record, answer))
+                    click.echo(f"{translate('cli.column.record')}  {row['record']}")
+                    for estimate in estimate_rows(name, answer):
+                        rows.write(estimate)
+                    alone = answer
             refused.close()
+        if alone is not None:
+            tell_notes(alone)
         if out is not None:
             note("cli.written", path=out)
         note("cli.research_use")
@@ -116,36 +143,53 @@ def predict_command(name: str) -> Command:
     return Command(name, "cli.predict", run, params)
 
 
-def answer_row(model: Any, record: Any, answer: Any) -> dict[str, Any]:
-    """One table row: the record, then each estimate with its interval, and how familiar the record is."""
-    shown = model.modality.dump(record)
-    row: dict[str, Any] = {"record": shown if len(shown) <= 200 else f"{shown[:199]}…"}
+def tell_notes(answer: Any) -> None:
+    """Say on stderr what a reader of ``answer`` should know."""
+    for key in answer.notes:
+        note("cli.note", text=translate(key))
+
+
+def answer_row(modality: Any, one: Given, answer: Any) -> dict[str, Any]:
+    """One table row: where the record stood, the record, each estimate with its interval, how familiar the record is."""
+    row = one.row(modality)
     for name, estimate in answer.estimates.items():
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     notes = " ".join(translate(key) for key in answer.notes)
     return {**row, "log_likelihood": answer.log_likelihood, "familiar": answer.familiar, "notes": notes}
 
 
+def brief(row: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """``row`` for the terminal: what was asked comes first, and a record is cut to half of the width."""
+    record, room = str(row["record"]), shutil.get_terminal_size().columns // 2
+    first = {name: row[name] for name in ("line", "record", *answer.estimates, "familiar")}
+    return {**first, **row, "record": record if len(record) <= room else f"{record[: room - 1]}…"}
+
+
 def estimate_rows(name: str, answer: Any) -> Iterator[dict[str, Any]]:
     """One table row per estimate, for people who asked about one record."""
-    columns = [translate(f"cli.column.{column}") for column in ("name", "value", "low", "high", "unit")]
     for key, estimate in answer.estimates.items():
         label = f"{name}.conditions.{key}.label"
-        shown = translate(label) if has_text(label) else key
-        cells = (shown, estimate.value, estimate.low, estimate.high, estimate.unit)
-        yield dict(zip(columns, cells, strict=True))
+        told = translate(label) if has_text(label) else key
+        value = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "unit": estimate.unit}
+        yield {"predicted": told, **value}
 
 
 def explain_command(name: str) -> Command:
     """``puji explain <name> INPUT --target ...``."""
 
     def run(given: str, target: str, method: str, out: Path | None, form: str | None, model: Path | None) -> None:
-        check_out(out, ("svg", "png", *TABLES))
+        check_out(out, form, (".svg", *TABLES))
         loaded = load(name, model)
-        found = next((item for item in records_of(loaded, given) if not isinstance(item, Invalid)), None)
-        if found is None:
-            raise Invalid("cli.nothing_read")
-        explanation = loaded.explain(found, target=target, method=method)
+        refused = Refused()
+        records = list(islice(refused.sift(records_of(loaded, given)), 2))
+        if not records:
+            refused.close()
+        one = records[0]
+        try:
+            loaded.modality.target(one.record, target)
+        except Invalid as refusal:
+            raise refusal.at("--target", None) from refusal
+        explanation = loaded.explain(one.record, target=target, method=method)
         if out is not None:
             explanation.save(out)
             note("cli.written", path=out)
@@ -153,9 +197,13 @@ def explain_command(name: str) -> Command:
             with rows_to(None, form) as rows:
                 for row in explanation.rows():
                     rows.write(row)
+        if len(records) > 1:
+            note("cli.first_only", place=f"{one.source}:{one.line}")
         note("cli.explained", target=target, value=f"{explanation.value:.4g}")
-        if explanation.completeness_error is not None:
+        if method == "integrated_gradients" and explanation.completeness_error is not None:
             note("cli.completeness", error=f"{explanation.completeness_error:.2g}")
+        if loaded.familiar(one.record) is False:
+            note("predict.unfamiliar")
         note("cli.research_use")
 
     methods = one_of("integrated_gradients", "occlusion")
@@ -178,12 +226,12 @@ def embed_command(name: str) -> Command:
     """``puji embed <name> INPUT``: a vector for each record."""
 
     def run(given: str, out: Path | None, form: str | None, model: Path | None) -> None:
-        check_out(out, (*TABLES, "npy"))
+        check_out(out, form, (*TABLES, ".npy"))
         loaded = load(name, model)
         refused = Refused()
         records = list(refused.sift(records_of(loaded, given)))
         refused.close()
-        vectors = loaded.embed(records)
+        vectors = loaded.embed([one.record for one in records])
         if out is not None and out.suffix.lower() == ".npy":
             import numpy as np
 
@@ -191,9 +239,9 @@ def embed_command(name: str) -> Command:
                 np.save(stream, vectors, allow_pickle=False)
         else:
             with rows_to(out, form) as rows:
-                for record, vector in zip(records, vectors, strict=True):
+                for one, vector in zip(records, vectors, strict=True):
                     cells = {f"e{place}": float(value) for place, value in enumerate(vector)}
-                    rows.write({"record": loaded.modality.dump(record), **cells})
+                    rows.write({**one.row(loaded.modality), **cells})
         if out is not None:
             note("cli.written", path=out)
 
@@ -205,22 +253,35 @@ def evaluate_command(name: str) -> Command:
     """``puji evaluate <name> FILE``: the field's benchmark on a file of samples from anywhere."""
 
     def run(given: str, reference: tuple[str, ...], out: Path | None, form: str | None) -> None:
-        check_out(out)
+        check_out(out, form)
         modality = modality_class(name)()
         named = [named_file(text) for text in reference]
         samples = contents(modality, Path(given))
         references = {key: contents(modality, path) for key, path in named}
         if not references and has_text(f"{name}.evaluate.note"):
             note(f"{name}.evaluate.note")
+        metrics = modality.metrics(samples, references)
         with rows_to(out, form) as rows:
-            for key, metric in modality.metrics(samples, references).items():
+            for key, metric in metrics.items():
                 rows.write(metric_row(key, metric))
+        for text in cautions(name, metrics):
+            note("cli.note", text=text)
         if out is not None:
             note("cli.written", path=out)
 
     reference = option("--reference", multiple=True, metavar="cli.metavar.named_file")
     given = Argument("given", "cli.metavar.file", "cli.argument.samples")
     return Command(name, "cli.evaluate", run, [given, reference, *out_options()])
+
+
+def cautions(name: str, metrics: Mapping[str, Any]) -> list[str]:
+    """What to know of figures of few samples: the messages ``<name>.few.<metric>``, each once."""
+    found = {}
+    for key, metric in metrics.items():
+        text = f"{name}.few.{key.partition('/')[0].lower()}"
+        if metric.n < FEW and has_text(text):
+            found[text] = translate(text, n=metric.n)
+    return list(found.values())
 
 
 def named_file(text: str) -> tuple[str, Path]:
@@ -233,7 +294,7 @@ def named_file(text: str) -> tuple[str, Path]:
 
 def contents(modality: Any, path: Path) -> list[str]:
     """What the file ``path`` holds, not cleaned; a sample that cannot even be read counts as an empty, invalid one."""
-    if not path.exists():
+    if not exists(path):
         raise Invalid("data.missing", source=str(path))
     found = ["" if isinstance(raw, Invalid) else str(raw.content) for raw in modality.read(path)]
     if not any(found):

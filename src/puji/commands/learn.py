@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,53 +10,90 @@ import click
 
 from puji.commands.fields import entries, modality_class
 from puji.commands.interface import (
-    PATH,
+    FOLDER,
+    PARALLEL,
     POSITIVE,
     SEED,
     SHARE,
-    WHOLE,
+    TEXT,
     Argument,
     Command,
     Group,
+    has_text,
     one_of,
     option,
     unknown,
 )
-from puji.commands.output import note
+from puji.commands.output import check_folder, exists, note
 from puji.errors import Invalid
 from puji.language import translate
 
 SIZES = one_of("nano", "micro", "small", "base")
 
 
+class Story:
+    """What a training run tells, said on stderr: refused records always, the rest unless ``quiet``."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.untold = 0
+        self.stopped = ""
+
+    def tell(self, key: str, details: Mapping[str, Any]) -> None:
+        """Say the message ``key``."""
+        if key == "fit.refused":
+            self.untold -= 1
+            note("cli.refused_record", text=details["why"])
+            return
+        if key == "fit.read":
+            self.untold = details["refused"]
+        elif self.untold > 0:
+            note("cli.refused_more", count=self.untold)
+            self.untold = 0
+        if key == "fit.done":
+            self.stopped = details["why"]
+            reason = f"fit.why.{self.stopped}"
+            details = {**details, "why": translate(reason) if has_text(reason) else self.stopped}
+        if not self.quiet:
+            note(key, **details)
+
+
 def fit_command(name: str) -> Command:
     """``puji fit <name> --data FILE --out FOLDER``."""
 
-    def run(threads: int | None, quiet: bool, **options: Any) -> None:
+    def run(threads: int | None, quiet: bool, out: Path, **options: Any) -> None:
         import puji
 
-        if options["data"] not in modality_class(name).datasets and not Path(options["data"]).exists():
+        check_folder(out)
+        check_folder(out.with_name(f"{out.name}.run"))
+        if options["data"] not in modality_class(name).datasets and not exists(Path(options["data"])):
             raise Invalid("data.missing", source=options["data"])
-        settings = {"progress": not quiet, "threads": threads}
-        tell = (lambda key, details: None) if quiet else (lambda key, details: note(key, **details))
-        puji.fit(name, settings=settings, note=tell, **options)
-        click.echo(str(options["out"]))
+        story = Story(quiet)
+        try:
+            puji.fit(name, out=out, settings={"progress": not quiet, "threads": threads}, note=story.tell, **options)
+        except KeyboardInterrupt:
+            story.stopped = "interrupted"
+        else:
+            click.echo(str(out))
+        if story.stopped == "interrupted":
+            note("fit.interrupted")
+            click.get_current_context().exit(130)
 
     return Command(
         name,
         "cli.fit",
         run,
         [
-            option("--data", required=True, metavar="cli.metavar.file"),
-            option("--out", kind=PATH, required=True, metavar="cli.metavar.folder", key="cli.option.out_fit"),
-            option("--from", "base", metavar="cli.metavar.name_or_folder"),
+            option("--data", kind=TEXT, required=True, metavar="cli.metavar.file"),
+            option("--out", kind=FOLDER, required=True, metavar="cli.metavar.folder", key="cli.option.out_fit"),
+            option("--from", "base", kind=TEXT, metavar="cli.metavar.name_or_folder"),
             option("--minutes", kind=POSITIVE, metavar="cli.metavar.value"),
             option("--epochs", kind=POSITIVE, metavar="cli.metavar.value"),
             option("--size", kind=SIZES),
             option("--holdout", kind=SHARE, metavar="cli.metavar.value"),
-            option("--workers", kind=WHOLE, default="1", show_default=True, metavar="cli.metavar.number"),
+            option("--workers", kind=PARALLEL, default="1", show_default=True, metavar="cli.metavar.number"),
             option("--resume", is_flag=True),
-            option("--threads", kind=WHOLE, metavar="cli.metavar.number"),
+            option("--threads", kind=PARALLEL, metavar="cli.metavar.number"),
             option("--seed", kind=SEED, default="0", show_default=True, metavar="cli.metavar.number"),
             option("--quiet", is_flag=True),
         ],

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 import click
 
-from puji.commands.interface import one_of
+from puji.commands.interface import has_text, one_of
 from puji.errors import Invalid
-from puji.files import whole
+from puji.files import check_writable
 from puji.language import translate
+from puji.tables import TABLES, CsvRows, JsonRows, Rows, TableRows, plain, table
 
-TABLES = ("csv", "jsonl", "parquet")
 FORMATS = one_of("table", "csv", "jsonl")
 
 
@@ -26,117 +24,67 @@ def note(key: str, **details: Any) -> None:
     click.echo(translate(key, **details), err=True)
 
 
-def ending(path: Path) -> str:
-    """The ending of ``path`` that says its format, lower case, without the dot and without ``.gz``."""
-    return path.suffix.lower().lstrip(".")
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder ``path``; what cannot even be a path is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
-def check_ending(path: Path, known: Iterable[str]) -> None:
-    """Raise Invalid if the ending of ``path`` is none of ``known``."""
-    names = [name.lower().lstrip(".") for name in known]
-    if ending(path) not in names:
-        raise Invalid("cli.format", source=str(path), ending=path.suffix, known=", ".join(f".{name}" for name in names))
+def check_out(out: Path | None, form: str | None, known: Sequence[str] = TABLES) -> None:
+    """Raise Invalid now if the file ``out`` could not be written later or is at odds with ``--format``.
+
+    ``known``: the endings of the formats that can be written there.
+    """
+    if out is None:
+        return
+    if out.is_dir():
+        raise Invalid("cli.out_is_folder", option="--out", value=str(out))
+    if out.suffix.lower() not in known:
+        raise Invalid("cli.format", source=f"--out {out}", ending=out.suffix, known=", ".join(known))
+    if form is not None and out.suffix.lower() != f".{form}":
+        raise Invalid("cli.format_and_out", form=form, out=str(out))
+    check_writable(out)
 
 
-class Rows(Protocol):
-    """Takes rows one by one."""
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Write one row."""
-
-
-def plain(value: Any) -> Any:
-    """``value`` as a CSV cell or JSON value."""
-    if hasattr(value, "item") and not isinstance(value, str | bytes):
-        value = value.item()
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    return value
-
-
-class CsvRows:
-    """Rows as CSV; the first one names the columns."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.writer: csv.DictWriter[str] | None = None
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Write one row."""
-        if self.writer is None:
-            self.writer = csv.DictWriter(self.stream, list(row), extrasaction="ignore", restval="", lineterminator="\n")
-            self.writer.writeheader()
-        cells = {key: plain(value) for key, value in row.items()}
-        self.writer.writerow(
-            {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in cells.items()}
-        )
-
-
-class JsonRows:
-    """Rows as JSON, one a line."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Write one row."""
-        cells = {key: plain(value) for key, value in row.items()}
-        self.stream.write(json.dumps(cells, ensure_ascii=False, default=str) + "\n")
-
-
-class TableRows:
-    """Rows collected for a table on the terminal."""
-
-    def __init__(self) -> None:
-        self.rows: list[Mapping[str, Any]] = []
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Keep one row."""
-        self.rows.append(row)
-
-
-class ParquetRows(TableRows):
-    """Rows collected for a Parquet file."""
-
-    def save(self, path: Path) -> None:
-        """Write the file."""
-        import polars
-
-        polars.DataFrame([{key: plain(value) for key, value in row.items()} for row in self.rows]).write_parquet(path)
+def check_folder(out: Path) -> None:
+    """Raise Invalid now if no folder could be made at ``out`` later."""
+    place = next(path for path in (out.absolute(), *out.absolute().parents) if exists(path))
+    if not place.is_dir():
+        raise Invalid("cli.not_a_folder", option="--out", value=str(place))
+    try:
+        check_writable(place / ".puji-check")
+    except Invalid as refusal:
+        raise Invalid(refusal.reason, source=f"--out {out}", **refusal.details) from refusal
 
 
 @contextmanager
 def rows_to(out: Path | None, form: str | None) -> Iterator[Rows]:
     """Where rows go: the file ``out`` (csv, jsonl or parquet), or stdout in the format ``form``."""
-    if out is None:
-        with _stdout(form) as rows:
-            yield rows
-        return
-    check_ending(out, TABLES)
-    with whole(out) as path:
-        if ending(out) == "parquet":
-            table = ParquetRows()
-            yield table
-            table.save(path)
-            return
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            yield CsvRows(stream) if ending(out) == "csv" else JsonRows(stream)
+    with _stdout(form) if out is None else table(out) as rows:
+        yield rows
 
 
 def as_table(out: Path | None, form: str | None) -> bool:
     """Whether the result is shown as a table for people."""
-    return out is None and (form == "table" or (form is None and sys.stdout.isatty()))
+    return out is None and (form == "table" or (form is None and on_terminal()))
+
+
+def on_terminal() -> bool:
+    """Whether people see stdout as it comes."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 @contextmanager
 def _stdout(form: str | None) -> Iterator[Rows]:
+    if sys.stdout is None:
+        raise Invalid("cli.no_stdout")
     if as_table(None, form):
-        table = TableRows()
-        yield table
-        if table.rows:
-            print_table(table.rows)
+        kept = TableRows()
+        yield kept
+        if kept.rows:
+            print_table(kept.rows)
     else:
         yield JsonRows(sys.stdout) if form == "jsonl" else CsvRows(sys.stdout)
     sys.stdout.flush()
@@ -154,6 +102,12 @@ def shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def heading(name: str) -> str:
+    """The column ``name`` as people read it, where the catalogues have it."""
+    key = f"cli.column.{name}"
+    return translate(key) if has_text(key) else name
+
+
 def print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO | None = None) -> None:
     """Print ``rows``; a single one is printed upright, a name and a value a line.
 
@@ -164,22 +118,24 @@ def print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO | None = None)
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=stream or sys.stdout, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, show_header=len(rows) > 1, pad_edge=False, header_style="bold")
+    if (stream := stream or sys.stdout) is None:
+        return
+    console = Console(file=stream, highlight=False)
+    printed = Table(box=box.SIMPLE_HEAD, show_header=len(rows) > 1, pad_edge=False, header_style="bold")
     names = list(rows[0])
     if len(rows) == 1:
-        table.add_column(style="bold")
-        table.add_column(overflow="fold")
+        printed.add_column(style="bold")
+        printed.add_column(overflow="fold")
         for name, value in rows[0].items():
-            table.add_row(Text(name), Text(shown(value)))
+            printed.add_row(Text(heading(name)), Text(shown(value)))
     else:
         names = fitting(rows, console.width)
         for name in names:
             numeric = all(isinstance(plain(row.get(name)), int | float | None) for row in rows)
-            table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+            printed.add_column(Text(heading(name)), justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(shown(row.get(name))) for name in names))
-    console.print(table)
+            printed.add_row(*(Text(shown(row.get(name))) for name in names))
+    console.print(printed)
     if left := [name for name in rows[0] if name not in names]:
         note("cli.more_columns", names=", ".join(left))
 
@@ -190,7 +146,7 @@ def fitting(rows: Sequence[Mapping[str, Any]], width: int) -> list[str]:
 
     names: list[str] = []
     for name in rows[0]:
-        width -= max(cell_len(name), *(cell_len(shown(row.get(name))) for row in rows)) + 3
+        width -= max(cell_len(heading(name)), *(cell_len(shown(row.get(name))) for row in rows)) + 3
         if names and width < 0:
             break
         names.append(name)
@@ -198,15 +154,19 @@ def fitting(rows: Sequence[Mapping[str, Any]], width: int) -> list[str]:
 
 
 @contextmanager
-def progress(key: str, total: int) -> Iterator[Any]:
-    """A progress bar on stderr if that is a terminal; gives a function to call once for each finished record."""
-    if not sys.stderr.isatty():
+def progress(key: str, total: int, rows_on_terminal: bool = False) -> Iterator[Any]:
+    """A progress bar on stderr if that is a terminal; gives a function to call once for each finished record.
+
+    There is none where rows appear on the terminal one by one: they say how far the work is.
+    """
+    if rows_on_terminal or sys.stderr is None or not sys.stderr.isatty():
         yield lambda *_: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     words = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*words, console=Console(stderr=True), transient=True) as bar:
+    # Rich would send what is written to stdout, a pipe or a file perhaps, to the terminal.
+    with Progress(*words, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(translate(key), total=total)
         yield lambda *_: bar.advance(task)

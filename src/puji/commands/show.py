@@ -12,9 +12,9 @@ from puji.commands.generate import load
 from puji.commands.interface import PATH, SEED, Command, option
 from puji.commands.judge import model_option
 from puji.commands.learn import flat
-from puji.commands.output import FORMATS, note, print_table, rows_to
+from puji.commands.output import FORMATS, check_folder, note, print_table, rows_to
 from puji.errors import Invalid
-from puji.files import atomic_write
+from puji.files import atomic_write, check_writable, refusal
 from puji.language import current, translate
 
 
@@ -74,10 +74,13 @@ def demo(out: Path, seed: int) -> None:
     names = [name for name in puji.shipped() if name in entries()]
     if not names:
         raise Invalid("cli.no_weights")
+    check_folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Invalid("files.no_folder", source=str(out), folder=str(out.parent)) from error
+        raise refusal(error, out) from error
+    page = out / "index.html"
+    check_writable(page)
     chapters = []
     for name in names:
         model: Any = puji.load(name)
@@ -88,7 +91,6 @@ def demo(out: Path, seed: int) -> None:
             click.echo(f"\n{section.title.text(current())}")
             if section.table:
                 print_table(section.rows(current()))
-    page = out / "index.html"
-    atomic_write(page, gallery.page(chapters, current()))
+    atomic_write(page, gallery.page(chapters, current(), seed=seed))
     note("cli.written", path=page)
     note("cli.research_use")

@@ -17,7 +17,7 @@ from puji.engine.step import ROWS, Step, Weights
 Array = np.ndarray[Any, Any]
 Ending = Literal["end", "length", "dead", "stop"]
 FORCED = -12.0
-"""Natural-log probability of a token, under the model alone, below which a row under a grammar is a dead end."""
+"""Natural-log probability, under the model alone, of the best token that the grammar allows, below which a row is dead."""
 
 KNOWN = 16
 """Prompts whose keys and values are kept for rows to come."""
@@ -158,10 +158,12 @@ class Batch:
         for prompt, (first, *others) in alike.items():
             count = int(self._fill[first]) - 1
             if (known := self._prompts.get(prompt)) is None:
-                known = self._prompts[prompt] = cache[:, first, :count].copy()
+                known = cache[:, first, :count].copy()
+                if not self._made[first]:  # what is in view after sliding does not come again
+                    self._prompts[prompt] = known
             else:
+                self._prompts.move_to_end(prompt)
                 others = [first, *others]
-            self._prompts.move_to_end(prompt)
             for slot in others:
                 cache[:, slot, :count] = known
         while len(self._prompts) > KNOWN:
@@ -176,18 +178,17 @@ class Batch:
             which = grammar.which(self._state[rows])
             masks = grammar.masks
         made = self._made[rows]
-        tokens, logprobs = self._sampler.draw(logits, masks, which, self._seed[rows], made)
+        tokens, logprobs, likeliest = self._sampler.draw(logits, masks, which, self._seed[rows], made)
         if int(made.max()) == self._out.shape[1]:
             self._out = np.concatenate([self._out, np.zeros_like(self._out)], axis=1)
         self._out[rows, made] = tokens
         dead = tokens < 0
         if grammar is not None:
-            # Such a token was drawn only because the grammar forbade all that the model would have said: it has lost its way,
-            # and would go on to the greatest length.
-            dead |= logprobs < FORCED
+            # The grammar forbids all that the model would say: it has lost its way, and would go on to the greatest length.
+            dead |= likeliest < FORCED
         made += ~dead
         self._made[rows] = made
-        self._logprob[rows] += logprobs
+        self._logprob[rows] += np.where(dead, 0.0, logprobs)
         ended = np.where(made >= rules.max_new_tokens, LENGTH, GOING)
         ended[tokens == rules.end] = END
         ended[dead] = DEAD

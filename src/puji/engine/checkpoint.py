@@ -143,17 +143,15 @@ def _write(checkpoint: Checkpoint, folder: Path, *, splitter: str, end: str, car
         for path in sorted(folder.iterdir())
         if path.name not in (PROVENANCE, "README.md")
     }
-    _write_json(
-        folder / PROVENANCE,
-        {
-            "format": FORMAT,
-            "modality": checkpoint.modality,
-            "version": checkpoint.version,
-            "state": {key: value for key, value in checkpoint.state.items() if key not in arrays},
-            "provenance": checkpoint.provenance,
-            "files": files,
-        },
-    )
+    about = {
+        "format": FORMAT,
+        "modality": checkpoint.modality,
+        "version": checkpoint.version,
+        "state": {key: value for key, value in checkpoint.state.items() if key not in arrays},
+        "provenance": checkpoint.provenance,
+        "files": files,
+    }
+    _write_json(folder / PROVENANCE, {**about, "sha256": _digest(about)})
 
 
 def _replace(new: Path, target: Path) -> None:
@@ -166,7 +164,12 @@ def _replace(new: Path, target: Path) -> None:
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
         target.rename(old / target.name)
-    new.rename(target)
+    try:
+        new.rename(target)
+    except OSError:
+        if old is not None:
+            (old / target.name).rename(target)
+        raise
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -186,9 +189,7 @@ def load(folder: Path, *, modality: str | None = None, version: int | None = Non
     for path in sorted(folder.rglob("*")):
         if path.is_file() and _may_run_code(path):
             raise Invalid("checkpoint.pickle", source=str(path), name=path.name)
-    about = _read_json(folder / PROVENANCE)
-    if about.get("format") != FORMAT:
-        raise Invalid("checkpoint.format", source=str(folder), found=about.get("format"), known=FORMAT)
+    about = describe(folder)
     if modality is not None and about["modality"] != modality:
         raise Invalid("checkpoint.modality", source=str(folder), found=about["modality"], asked=modality)
     if version is not None and about["version"] != version:
@@ -213,7 +214,17 @@ def describe(folder: Path) -> dict[str, Any]:
     """What modality.json says, without loading weights. Raises Invalid as `load` does."""
     if not (folder / PROVENANCE).is_file():
         raise Invalid("checkpoint.missing", source=str(folder), name=PROVENANCE)
-    return _read_json(folder / PROVENANCE)
+    about = _read_json(folder / PROVENANCE)
+    if about.get("format") != FORMAT:
+        raise Invalid("checkpoint.format", source=str(folder), found=about.get("format"), known=FORMAT)
+    if about.pop("sha256", None) != _digest(about):
+        raise Invalid("checkpoint.changed", source=str(folder / PROVENANCE))
+    return about
+
+
+def _digest(about: Mapping[str, Any]) -> str:
+    told = json.dumps(about, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(told.encode("utf-8")).hexdigest()
 
 
 def check_index(folder: Path, entry: Mapping[str, Any]) -> None:

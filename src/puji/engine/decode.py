@@ -39,8 +39,8 @@ def decode(
 
     Memory does not depend on the number of prompts: they are taken as slots become free. A row's sample is a function of
     the weights, its prompt, its seed and these options alone: the same on any number of threads, in any batch. Work is
-    shared among as many threads as torch uses (``torch.get_num_threads()``); ``prompts``, the grammar and ``stop`` are
-    called on them, one at a time each.
+    shared among as many threads as torch uses (``torch.get_num_threads()``); ``prompts`` are taken one
+    at a time; the grammar and ``stop`` may be called on several threads at once.
 
     Parameters
     ----------

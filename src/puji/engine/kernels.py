@@ -263,13 +263,14 @@ def choose(
     scratch: Any,
     tokens: Any,
     logprobs: Any,
+    likeliest: Any,
 ) -> None:
     """Draw a token for each row by inverting the cumulative distribution of its softmax at ``draws``.
 
     logits (n, vocabulary) float32; masks (k, vocabulary) bool, row i is under ``masks[which[i]]``; floors (n,) float32:
     logits below are out; temperature 0 takes the most likely; draws (n,) float64 in [0, 1); scratch (2 vocabulary,)
-    float32. Fills tokens (n,) int64, -1 where nothing is allowed, and logprobs (n,) float64: the natural logarithm under
-    softmax(logits), before mask, floor and temperature.
+    float32. Fills tokens (n,) int64, -1 where nothing is allowed; logprobs (n,) float64: the natural logarithm under
+    softmax(logits), before mask, floor and temperature; and likeliest (n,) float64: the same for the best allowed token.
     """
     size = logits.shape[1]
     kept, weights = scratch[:size], scratch[size:]
@@ -322,6 +323,9 @@ def choose(
             total = np.float32(0.0)
             for v in range(size):
                 total += _exp(row[v] - top)
-            logprobs[i] = np.float64(row[token] - top) - np.log(np.float64(total))
+            normaliser = np.log(np.float64(total))
+            logprobs[i] = np.float64(row[token] - top) - normaliser
+            likeliest[i] = np.float64(best - top) - normaliser
         else:
             logprobs[i] = 0.0
+            likeliest[i] = -np.inf

@@ -86,6 +86,7 @@ def choose(
     scratch: Array,
     tokens: Array,
     logprobs: Array,
+    likeliest: Array,
 ) -> None:
     """Draw a token for each row by inverting the cumulative distribution of its softmax at ``draws``."""
     scores = torch.from_numpy(logits)
@@ -101,6 +102,8 @@ def choose(
         chosen = torch.minimum((cumulative <= target).sum(-1), last)
     dead = ~allowed.any(-1)
     chosen = chosen.masked_fill(dead, 0)
-    picked = functional.log_softmax(scores.double(), -1).gather(-1, chosen[:, None])[:, 0]
+    normal = functional.log_softmax(scores.double(), -1)
+    picked = normal.gather(-1, chosen[:, None])[:, 0]
+    likeliest[:] = normal.masked_fill(~allowed, -torch.inf).amax(-1).numpy()
     tokens[:] = chosen.masked_fill(dead, -1).numpy()
     logprobs[:] = picked.masked_fill(dead, 0.0).numpy()

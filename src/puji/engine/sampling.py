@@ -72,21 +72,30 @@ class Sampler:
         self.sampling = sampling
         self._scratch: Array = np.zeros(2 * vocabulary, np.float32)
 
-    def draw(self, logits: Array, masks: Array, which: Array, seeds: Array, steps: Array) -> tuple[Array, Array]:
-        """A token and its natural-log probability for each of n rows.
+    def draw(self, logits: Array, masks: Array, which: Array, seeds: Array, steps: Array) -> tuple[Array, Array, Array]:
+        """A token, its natural-log probability, and that of the best token that was allowed, for each of n rows.
 
         logits (n, vocabulary) float32; masks (k, vocabulary) bool, of which row i obeys ``masks[which[i]]``; seeds and
         steps (n,) uint64: the random number is a function of these two. Token -1 where nothing is allowed. The
         log-probability is the model's own: before mask, temperature, top-k and top-p.
         """
         n = len(logits)
-        tokens, logprobs, draws = np.empty(n, np.int64), np.empty(n), np.empty(n)
+        tokens, logprobs, likeliest, draws = np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty(n)
         kernels.uniforms(seeds, steps, draws)
         floor = floors(logits, masks[which], self.sampling) if self._cuts else np.full(n, -np.inf, np.float32)
         kernels.choose(
-            logits, masks, which, floor, float(self.sampling.temperature), draws, self._scratch, tokens, logprobs
+            logits,
+            masks,
+            which,
+            floor,
+            float(self.sampling.temperature),
+            draws,
+            self._scratch,
+            tokens,
+            logprobs,
+            likeliest,
         )
-        return tokens, logprobs
+        return tokens, logprobs, likeliest
 
     @property
     def _cuts(self) -> bool:

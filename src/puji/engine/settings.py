@@ -14,9 +14,8 @@ class Settings:
     ``minutes`` counts training steps only, not evaluation and saving. ``batch_tokens``: non-padding tokens of a step,
     over all ranks. ``optimizer``: "muon" or "adamw". ``schedule``: "linear" (constant, then falling to 0 over the last
     ``decay_share`` of the budget) or "cosine". Warm-up ends after ``warmup_steps`` or ``warmup_share`` of the budget,
-    whichever is first. ``dropout`` acts on embeddings and residual branches. ``ema``: decay per step of averaged
-    weights, which are then the ones evaluated and returned. ``patience``: evaluations without a better validation loss
-    after which training stops. ``evaluate_every`` and ``log_every`` in steps, ``save_every`` in seconds.
+    whichever is first. ``dropout`` acts on embeddings and residual branches. ``patience``: evaluations without a better
+    validation loss after which training stops. ``evaluate_every`` and ``log_every`` in steps, ``save_every`` in seconds.
     ``precision``: "fp32", "bf16" (autocast) or "auto" (bf16 where the processor computes in it). ``compile``: True,
     False or "auto" (where there is a compiler and the budget is worth it). ``ahead``: a process of its own makes the
     batches while the one before is trained on; it needs an importable main module.
@@ -36,7 +35,6 @@ class Settings:
     warmup_share: float = 0.05
     decay_share: float = 0.4
     gradient_clip: float = 1.0
-    ema: float | None = None
     patience: int | None = None
     evaluate_every: int | None = None
     log_every: int = 20
@@ -59,7 +57,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
-        for name in ("dropout", "decay_share", "warmup_share", "ema"):
+        for name in ("dropout", "decay_share", "warmup_share"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1 + (name == "decay_share"):
                 raise ValueError(f"{name} must be from 0 to 1, not {value}")

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from puji.engine.surroundings import threads_set
+
 try:
     from puji.engine import kernels as kernels
 except ImportError:
@@ -86,7 +88,8 @@ class Weights:
                 for layer in model.layers
             ]
             self.norm = bits(model.norm.weight.float().clone())
-            self.sizes = self._equal_sizes()
+            with threads_set(1):  # as decoding multiplies
+                self.sizes = self._equal_sizes()
 
     def _fused(self, *linears: Any) -> Tensor:
         """The weights of ``linears`` as one matrix (in, out)."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from puji.engine.settings import Settings
+from puji.interrupts import heard
 
 COMPILE_FROM = 10.0
 """Minutes of budget from which "auto" compiles: compiling takes about one of them."""
@@ -106,7 +107,8 @@ def signals() -> Iterator[threading.Event]:
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        with heard():
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
+    source: str = "",
     on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> Result:
     """Train ``network`` in place; it ends with the weights that did best on ``validation``, else the last ones.
@@ -49,7 +50,7 @@ def train(
     ``folder`` receives the log (``log.jsonl``) and the state of the run every `Settings.save_every` seconds; all ranks
     must see it. With ``resume`` a run that was stopped, killed or cut off there goes on where its last state was saved,
     to the same result as an unbroken run (a budget of minutes is continued). Ctrl-C and SIGTERM save and return.
-    ``on_step`` sees each step's numbers.
+    ``source`` identifies the records: a run is not resumed on others. ``on_step`` sees each step's numbers.
 
     Raises ValueError for no records, sequences that do not fit the network, and a state of another run;
     FileExistsError if ``folder`` holds a state and ``resume`` is False; FloatingPointError if the loss diverges;
@@ -65,9 +66,11 @@ def train(
         stack.enter_context(surroundings.dropout(network, settings.dropout))
         stack.callback(network.set_attn_implementation, network.config._attn_implementation)
         stop = stack.enter_context(surroundings.signals())
-        run = Run(network, dataset, validation, settings, folder, stop)
+        run = Run(network, dataset, validation, settings, folder, stop, source)
         if resume:
             run.load()
+        else:
+            run.log.restore(0, write=run.rank == 0)  # of a run that was killed before its first state
         if run.compiled:
             stack.enter_context(surroundings.compiled(network))
             run.warm_up()
@@ -85,10 +88,12 @@ class Run:
         settings: Settings,
         folder: Path,
         stop: threading.Event,
+        source: str = "",
     ) -> None:
         from accelerate import Accelerator
 
         self.network, self.settings, self.folder, self.stop = network, settings, folder, stop
+        self.source = source
         self.accelerator = Accelerator(cpu=True)
         self.rank, self.ranks = self.accelerator.process_index, self.accelerator.num_processes
         self.objective = Objective(network, surroundings.bf16(settings.precision, network.config.hidden_size))
@@ -109,7 +114,6 @@ class Run:
         self.validation_rows = len(validation or [])
         self.at = Counters()
         self.position = Position()
-        self.averaged = {k: p.detach().clone() for k, p in self.parameters.items()} if settings.ema else None
         self.best: dict[str, Tensor] | None = None
         self.history: list[dict[str, Any]] = []
         self.log = Log(folder / "log.jsonl")
@@ -146,9 +150,11 @@ class Run:
                     self.save()
                     last_save = time.monotonic()
         interrupted = not self.at.stopped
-        if not interrupted and self.at.evaluated != self.at.step and self.validation:
-            self.evaluate()
-            self.write_line(rate)
+        if not interrupted:
+            if self.at.evaluated != self.at.step and self.validation:
+                self.evaluate()
+            if self.at.weight_sum or not self.history:
+                self.write_line(rate)
         self.at.wall = before + time.monotonic() - started
         self.save()
         return self._result("interrupted" if interrupted else self.at.stopped)
@@ -185,7 +191,7 @@ class Run:
             decay_share=settings.decay_share,
         )
         # Seeded step by step, dropout needs no saved generator and differs between ranks.
-        torch.manual_seed((settings.seed * 1_000_003 + at.step) * self.ranks + self.rank)
+        torch.manual_seed(((settings.seed * 1_000_003 + at.step) * self.ranks + self.rank) % 2**63)
         loss = self._backward(batch)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.gradient_clip)
         self._update(rate, bool(torch.isfinite(norm)))
@@ -232,10 +238,6 @@ class Run:
                 for group in one.param_groups:
                     group["lr"] = rate
                 one.step()
-            if self.averaged is not None:
-                with torch.no_grad():
-                    for name, average in self.averaged.items():
-                        average.lerp_(self.parameters[name], 1 - (self.settings.ema or 0))
         self._zero()
 
     def _zero(self) -> None:
@@ -254,7 +256,7 @@ class Run:
     def evaluate(self) -> None:
         """Loss on the validation sequences; keeps the best weights and counts evaluations without a better one."""
         # Compiled layers would be compiled once more for this mode.
-        with self._weights(self.averaged), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             self.network.eval()
             total = 0.0
             for batch in self.validation:
@@ -273,19 +275,6 @@ class Run:
                 self.at.stale += 1
         if self.settings.patience is not None and self.at.stale >= self.settings.patience:
             self.at.stopped = "patience"
-
-    @contextmanager
-    def _weights(self, other: dict[str, Tensor] | None) -> Iterator[None]:
-        """The network with ``other`` weights for a while."""
-        if other is None:
-            yield
-            return
-        kept = {name: value.detach().clone() for name, value in self.parameters.items()}
-        self._copy(other)
-        try:
-            yield
-        finally:
-            self._copy(kept)
 
     def _copy(self, weights: dict[str, Tensor]) -> None:
         with torch.no_grad():
@@ -324,6 +313,7 @@ class Run:
         shapes = {name: list(value.shape) for name, value in self.parameters.items()}
         names = ("seed", "batch_tokens", "optimizer")
         return {
+            "source": self.source,
             "records": len(self.batches.dataset),
             "parameters": shapes,
             **{name: getattr(self.settings, name) for name in names},
@@ -335,7 +325,6 @@ class Run:
             return
         groups = {"weights": {name: value.detach() for name, value in self.parameters.items()}}
         groups["optimizer"], scalars = optimization.flatten(self.optimizers)
-        groups["averaged"] = self.averaged or {}
         groups["best"] = self.best or {}
         tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         content = {
@@ -362,8 +351,6 @@ class Run:
             groups.setdefault(group, {})[key] = value
         self._copy(groups["weights"])
         optimization.restore(self.optimizers, groups.get("optimizer", {}), content["optimizer"])
-        if self.averaged is not None:
-            self.averaged = groups.get("averaged", self.averaged)
         self.best = groups.get("best")
         self.at = Counters(**content["counters"])
         self.position = Position(**content["position"])
@@ -373,7 +360,7 @@ class Run:
 
     def _result(self, stopped: str) -> Result:
         at = self.at
-        self._copy(self.best or self.averaged or {})
+        self._copy(self.best or {})
         self.network.eval()
         self.accelerator.wait_for_everyone()
         return Result(

@@ -259,9 +259,11 @@ class Molecules(Modality[Molecule]):
             found["similarity"] = asked.similarity.distance(fragments.similarity(parse(asked.like), record.mol))
         return found
 
-    def row(self, record: Molecule) -> dict[str, Any]:
+    def row(self, record: Molecule, conditions: BaseModel | None = None) -> dict[str, Any]:
         """SMILES, the five properties, structural alerts, formula, heavy atoms, InChIKey, the nearest training molecule.
 
+        Where they were asked for: ``similarity`` to the given drug, and how far each property is from what was asked, as
+        ``logp_off`` and so on.
         ``nearest_among`` says how many training molecules were searched: where these are not all of them, the similarity is a
         lower bound.
         """
@@ -275,8 +277,19 @@ class Molecules(Modality[Molecule]):
             "formula": rdMolDescriptors.CalcMolFormula(mol),
             "heavy_atoms": mol.GetNumHeavyAtoms(),
             "inchikey": key,
+            **self._met(record, conditions),
             **self._nearest(record),
         }
+
+    def _met(self, record: Molecule, conditions: BaseModel | None) -> dict[str, Any]:
+        if conditions is None:
+            return {}
+        found: dict[str, Any] = {}
+        like = _asked(conditions).like
+        if like is not None:
+            found["similarity"] = round(fragments.similarity(parse(like), record.mol), 3)
+        off = self.deviations(record, conditions)
+        return found | {f"{name}_off": round(distance, 3) for name, distance in off.items()}
 
     def _nearest(self, record: Molecule) -> dict[str, Any]:
         if self.neighbours is None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import polars as pl
+import polars.selectors as cs
 
 from puji.modalities.molecules.molecule import parse
 from puji.modality import Invalid, Raw
+from puji.text import Line, lines, opened
 
 ENDINGS = (".smi", ".smiles", ".txt", ".csv", ".tsv", ".parquet", ".pq", ".sdf", ".sd", ".mol")
 """File name endings that `read` knows, each also with ``.gz``."""
@@ -25,16 +22,12 @@ ENDINGS = (".smi", ".smiles", ".txt", ".csv", ".tsv", ".parquet", ".pq", ".sdf",
 COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "isosmiles", "structure", "mol", "molecule")
 """Names of the column that holds the SMILES, whatever their case, the likeliest first."""
 
-LONGEST_LINE = 100_000
-"""Bytes. A longer line is passed over in pieces and refused."""
 LONGEST_RECORD = 1_000_000
 """Characters of one record of an SDF."""
 LOOKED_AT = 20
 """Rows that are tried where no column's name tells which holds the SMILES."""
 CHUNK = 50_000
 """Rows of a Parquet file held at once."""
-
-Line = tuple[int, str]
 
 
 def read(source: Path, column: str | None = None) -> Iterator[Raw | Invalid]:
@@ -79,51 +72,13 @@ def _file(path: Path, column: str | None) -> Iterator[Raw | Invalid]:
         yield refusal.at(str(path), refusal.line)
     except FileNotFoundError:
         yield Invalid("molecules.read.missing", source=str(path))
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        yield Invalid("molecules.read.damaged", source=str(path))
     except OSError as error:
         yield Invalid("molecules.read.failed", source=str(path), why=error.strerror or str(error))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked if it is gzip, whatever its ending."""
-    with path.open("rb") as plain:
-        packed = plain.peek(2)[:2] == b"\x1f\x8b"
-        if not packed:
-            yield plain
-            return
-        with gzip.GzipFile(fileobj=plain) as unpacked, io.BufferedReader(cast("io.RawIOBase", unpacked)) as buffered:
-            yield cast(BinaryIO, buffered)
-
-
-def _lines(path: Path) -> Iterator[Line | Invalid]:
-    """Numbered lines of a text file without their ends; Invalid for one that is too long or no UTF-8.
-
-    Raises Invalid for a binary file.
-    """
-    with _opened(path) as stream:
-        number = 0
-        while piece := stream.readline(LONGEST_LINE):
-            number += 1
-            if b"\0" in piece:
-                raise Invalid("molecules.read.binary", line=number)
-            if len(piece) == LONGEST_LINE and not piece.endswith(b"\n"):
-                while (rest := stream.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
-                    pass
-                yield Invalid("molecules.read.long_line", line=number, limit=LONGEST_LINE)
-                continue
-            try:
-                text = piece.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                yield Invalid("molecules.read.encoding", line=number)
-                continue
-            yield number, text.rstrip("\r\n")
-
-
 def _smiles(path: Path) -> Iterator[Raw | Invalid]:
     """A SMILES, then perhaps white space and a name, on each line; comments begin with "#"."""
-    for line in _lines(path):
+    for line in lines(path):
         if isinstance(line, Invalid):
             yield line
             continue
@@ -136,8 +91,8 @@ def _smiles(path: Path) -> Iterator[Raw | Invalid]:
 
 def _table(path: Path, separator: str | None, column: str | None) -> Iterator[Raw | Invalid]:
     """One molecule a line. A quoted cell must not hold a line break."""
-    lines = _lines(path)
-    for line in lines:
+    numbered = lines(path)
+    for line in numbered:
         if isinstance(line, Invalid):
             yield line
         elif line[1].strip():
@@ -148,12 +103,12 @@ def _table(path: Path, separator: str | None, column: str | None) -> Iterator[Ra
     separator = separator or max(",;\t", key=header.count)
     names = [name.strip() for name in _cells(header, separator)]
     place = _named(names, column)
-    rest: Iterator[Line | Invalid] = lines
+    rest: Iterator[Line | Invalid] = numbered
     if place is None:
-        first = list(islice(lines, LOOKED_AT))
+        first = list(islice(numbered, LOOKED_AT))
         rows = [_cells(one[1], separator) for one in first if not isinstance(one, Invalid)]
         place = _parsing(rows or [names])
-        rest = chain(first, lines)
+        rest = chain(first, numbered)
         if place is not None and place < len(names) and _parses(names[place]):
             rest = chain([line], rest)
     if place is None:
@@ -212,25 +167,27 @@ def _parquet(path: Path, column: str | None) -> Iterator[Raw | Invalid]:
         plain = path
         if packed:
             plain = Path(folder) / "table.parquet"
-            with _opened(path) as unpacked, plain.open("wb") as target:
+            with opened(path) as unpacked, plain.open("wb") as target:
                 shutil.copyfileobj(unpacked, target)
         try:
-            table = pl.scan_parquet(plain)
-            names = [name for name, kind in table.collect_schema().items() if kind == pl.String]
+            table = pl.scan_parquet(plain, glob=False).with_columns(cs.categorical().cast(pl.String))
+            kinds = table.collect_schema()
+            names = [name for name, kind in kinds.items() if kind == pl.String]
             place = _named(names, column)
             if place is None:
                 place = _parsing(
                     [[str(cell) for cell in row] for row in table.select(names).head(LOOKED_AT).collect().rows()]
                 )
             if place is None:
-                raise Invalid("molecules.read.no_column", columns=", ".join(names[:20]))
+                told = ", ".join(f"{name} ({kind})" for name, kind in islice(kinds.items(), 20))
+                raise Invalid("molecules.read.no_column", columns=told)
             start = 0
             while len(cells := table.select(names[place]).slice(start, CHUNK).collect().to_series()):
                 for number, cell in enumerate(cells, start + 1):
                     yield Raw(cell or "", str(path), number)
                 start += CHUNK
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise Invalid("molecules.read.damaged") from error
+            raise Invalid("text.damaged") from error
 
 
 def _sdf(path: Path) -> Iterator[Raw | Invalid]:
@@ -246,7 +203,7 @@ def _sdf(path: Path) -> Iterator[Raw | Invalid]:
         )
 
     number = 0
-    for line in _lines(path):
+    for line in lines(path):
         if isinstance(line, Invalid):
             if not whole and not refused:
                 refused = True

@@ -57,6 +57,9 @@ class Stub:
         names = ask.properties if ask else ("logp", "qed")
         return Answer({name: Estimate(2.5, 1.0, 4.0, "") for name in names}, -20.0, False, ("predict.unfamiliar",))
 
+    def familiar(self, record):
+        return False
+
     def explain(self, record, *, target, method="integrated_gradients"):
         from puji.model import Explanation  # imports torch
 

@@ -101,6 +101,9 @@ class Bare:
             def rows(self):
                 return [{"bare": "a"}] * n
 
+            def refusals(self):
+                return {}
+
             def __len__(self):
                 return n
 

@@ -117,7 +117,8 @@ class _Cleaned:
         """Add what a chunk gave."""
         self.lines += lines
         self.groups += groups
-        self.refused.update(reason for reason, *_ in refusals)
+        for reason, _, _, more in refusals:
+            self.refused[reason] += more.get("rows", 1)  # one refusal may stand for many
         for reason, source, line, more in refusals[: KEPT_REFUSALS - len(self.refusals)]:
             self.refusals.append(Invalid(reason, source=source, line=line, **more))
 

@@ -21,16 +21,22 @@ LOOKED_AT = 1000
 Line = tuple[int, str]
 
 
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked if it is gzip, whatever its ending."""
+    """The bytes of a file, unpacked if it is gzip, whatever its ending. Raises Invalid for a damaged packed file."""
     with path.open("rb") as plain:
         packed = plain.peek(2)[:2] == b"\x1f\x8b"
         if not packed:
             yield plain
             return
         with gzip.GzipFile(fileobj=plain) as unpacked, io.BufferedReader(cast("io.RawIOBase", unpacked)) as buffered:
-            yield cast(BinaryIO, buffered)
+            try:
+                yield cast(BinaryIO, buffered)
+            except DAMAGE as error:
+                raise Invalid("text.damaged") from error
 
 
 def lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[Line | Invalid]:
@@ -71,5 +77,5 @@ def lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[Line | Invalid]:
                             yield Invalid("text.encoding", line=number)
                             continue
                 yield number, piece.rstrip("\n")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise Invalid("text.damaged", line=number + 1) from error
+    except Invalid as refusal:
+        raise refusal.at("", number + 1 if refusal.reason == "text.damaged" else refusal.line) from refusal.__cause__

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +22,6 @@ from puji.engine.faithfulness import (
 from puji.engine.target import Target
 
 METHODS = ("integrated_gradients", "occlusion", "occlusion:delete")
-DATA = Path(os.environ.get("PUJI_BENCHMARK_DATA", "../shared/data"))
 
 
 def rounded(value: Any) -> Any:
@@ -82,15 +78,6 @@ def planted_truth(quick: bool) -> dict[str, Any]:
             rows[f"{method}, {name}"] = row
     accuracy = float(np.mean((value > 0) == [case.place is not None for case in mixed]))
     return {"sequences": n, "tokens": length, "network_accuracy": accuracy, "methods": rows}
-
-
-def moses_test(n: int) -> list[str]:
-    """``n`` SMILES of the MOSES test set, in its order; [] where the file is not at hand."""
-    for folder in (DATA / "moses", Path.home() / ".cache" / "puji" / "moses" / "x" / "moses" / "dataset" / "data"):
-        if (path := folder / "test.csv.gz").exists():
-            with gzip.open(path, "rt", encoding="utf-8") as lines:
-                return [line.split(",")[0].strip() for line in itertools.islice(lines, 1, n + 1)]
-    return []
 
 
 def atom_parts(smiles: str) -> dict[str, NDArray[np.float64]]:
@@ -154,13 +141,12 @@ def molecules(model: Any, smiles: Sequence[str], neutral: Sequence[str] = ("<pad
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """All of it; the molecules only where their checkpoint and the MOSES test set are at hand."""
-    result = {"planted": planted_truth(quick)}
-    smiles = moses_test(5 if quick else 100)
+    """The planted truth, and the released weights on molecules of MOSES Test (quick: of the tests' file)."""
     import puji
+    from benchmarks.molecules_conditions import sources
 
-    if smiles and (Path(puji.__file__).parent / "checkpoints" / "molecules" / "config.json").exists():
-        result["molecules"] = molecules(puji.load("molecules"), smiles)
+    smiles = [molecule.smiles for molecule in sources(quick, 5 if quick else 100)]
+    result = {"planted": planted_truth(quick), "molecules": molecules(puji.load("molecules"), smiles)}
     return dict(rounded(result))
 
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 import puji
 from puji import flow, registry
 from puji.language import LANGUAGES, catalogue
-from puji.modality import END, Candidates, Raw
+from puji.modality import END, SPELLED, Candidates, Raw
 
 KINDS = puji.list_modalities()
 EXAMPLES = {
@@ -45,7 +45,7 @@ def test_encoding_is_stable_and_lossless(case):
         assert again == record
     else:
         assert modality.distance(record, again) <= modality.tolerance
-    assert tokens[0] == modality.start
+    assert tokens.count(modality.start) == 1
     assert tokens[-1] == END
 
 
@@ -60,10 +60,13 @@ def test_the_grammar_allows_every_token_of_a_record(case):
     grammar = modality.grammar(modality.Conditions())
     if grammar is None:
         return
+    known = set(modality.tokens())
     tokens = modality.encode(record)
-    state = grammar.start([modality.start])
-    for place, token in enumerate(tokens[1:]):
-        assert token in grammar.allowed(state), (place, token)
+    header = modality.header(tokens)
+    state = grammar.start(tokens[:header])
+    for place, token in enumerate(tokens[header:]):
+        allowed = grammar.allowed(state)
+        assert token in allowed or (SPELLED in allowed and token not in known), (place, token)
         state = grammar.advance(state, token)
         hash(state)
 
@@ -73,7 +76,8 @@ def test_ids_come_back_as_the_same_tokens(case):
     vocabulary = puji.engine.vocabulary.Vocabulary(modality.tokens())
     ids = flow.encode(modality, vocabulary, record)
     assert vocabulary.decode(ids) == modality.encode(record)
-    assert flow.postprocess(modality, vocabulary, ids, [modality.start]) == record
+    again = flow.postprocess(modality, vocabulary, ids, [])
+    assert modality.distance(record, again) <= modality.tolerance
 
 
 @pytest.mark.parametrize("name", KINDS)

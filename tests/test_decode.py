@@ -584,6 +584,62 @@ def test_any_walk_through_the_masks_encodes_what_the_grammar_allows(words, choic
 # -- session -----------------------------------------------------------------------------------------------------------
 
 
+class Free:
+    """Any texts that have no token, each ended by ".", at most three."""
+
+    def start(self, prompt):
+        return 0
+
+    def allowed(self, state):
+        return [["ANY"], ["."]][state % 2] if state < 6 else []
+
+    def advance(self, state, token):
+        assert (token == ".") == bool(state % 2)
+        assert token == "." or (token not in VOCABULARY and token)
+        return state + 1
+
+
+def walk(table, ids):
+    state = np.array([table.start([VOCABULARY.ids["<s>"]])])
+    for index in ids:
+        assert table.mask(state)[0, index]
+        state = table.advance(state, np.array([index]))
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=6), min_size=1, max_size=3)
+)
+@settings(max_examples=60, deadline=None)
+def test_any_text_without_a_token_may_be_spelled(texts):
+    ids = VOCABULARY.encode([part for text in texts for part in (text, ".")])
+    table = GrammarTable(Free(), VOCABULARY, anything="ANY")
+    if any(text in VOCABULARY for text in texts):
+        with pytest.raises(AssertionError):
+            walk(table, ids)
+    else:
+        walk(table, ids)
+
+
+@given(st.lists(st.integers(0, 2**30), min_size=5, max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_what_is_spelled_freely_is_text(choices):
+    table = GrammarTable(Free(), VOCABULARY, anything="ANY")
+    state, ids = np.array([table.start([VOCABULARY.ids["<s>"]])]), []
+    for choice in choices:
+        options = np.flatnonzero(table.mask(state)[0])
+        if not len(options):
+            break
+        ids.append(int(options[choice % len(options)]))
+        state = table.advance(state, np.array([ids[-1]]))
+    while ids and ids[-1] != VOCABULARY.ids["."]:
+        ids.pop()
+    for text in VOCABULARY.decode(ids)[::2]:
+        assert "\ufffd" not in text or "\ufffd".encode() in bytes(
+            i - VOCABULARY.first_byte for i in ids if i >= VOCABULARY.first_byte
+        )
+    assert VOCABULARY.decode(ids)[1::2] == ["."] * ids.count(VOCABULARY.ids["."])
+
+
 def log_softmax(logits):
     logits = logits.astype(float)
     return logits - logits.max() - math.log(np.exp(logits - logits.max()).sum())

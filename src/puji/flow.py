@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 from puji.engine import decode as engine_decode
 from puji.engine import network as engine_network
 from puji.engine.vocabulary import Vocabulary
-from puji.modality import END, Grammar, Invalid, Modality, Raw, Record
+from puji.modality import END, SPELLED, Grammar, Invalid, Modality, Raw, Record
 
 
 def preprocess(modality: Modality[Record], source: Path) -> Iterator[Record | Invalid]:
@@ -61,7 +61,7 @@ def decode(
     **options: Any,
 ) -> Iterator[engine_decode.Decoded]:
     """Step 4. Prompts -> continuations up to END, sampled from the logits under a grammar of what may follow."""
-    table = None if grammar is None else engine_decode.GrammarTable(grammar, vocabulary)
+    table = None if grammar is None else engine_decode.GrammarTable(grammar, vocabulary, anything=SPELLED)
     return engine_decode.decode(network, prompts, end=vocabulary.ids[END], grammar=table, **options)
 
 

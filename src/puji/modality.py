@@ -25,6 +25,8 @@ Record = TypeVar("Record")
 
 END = "<end>"
 """The token that ends every record; generation stops at it."""
+SPELLED = "<spelled>"
+"""Among the tokens that a grammar allows: any token that has no id of its own and is spelled in bytes."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,10 @@ class Grammar(Protocol):
         ...
 
     def allowed(self, state: Hashable) -> Collection[str]:
-        """The tokens that may come next. Empty means that the row is at a dead end and is refused."""
+        """The tokens that may come next, `SPELLED` among them where it may be any text.
+
+        Empty means that the row is at a dead end and is refused.
+        """
         ...
 
     def advance(self, state: Hashable, token: str) -> Hashable:
@@ -318,6 +323,7 @@ class Modality(ABC, Generic[Record]):
 
 __all__ = [
     "END",
+    "SPELLED",
     "Answer",
     "Candidate",
     "Candidates",

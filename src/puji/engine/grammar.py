@@ -34,7 +34,8 @@ class GrammarTable:
     """Masks and transitions of ``grammar`` for ids of ``vocabulary``. States are small integers.
 
     The grammar is asked once for each state and transition that is met; rows in the same state then share the answer. A
-    token that it allows and the vocabulary lacks is spelled byte by byte, which the grammar does not see.
+    token that it allows and the vocabulary lacks is spelled byte by byte, which the grammar does not see. Where it allows
+    ``anything`` (a word that stands for all such tokens), any bytes that begin a text of UTF-8 may follow.
 
     Parameters
     ----------
@@ -49,10 +50,17 @@ class GrammarTable:
     """
 
     def __init__(
-        self, grammar: Grammar, vocabulary: Vocabulary, *, forbid: Collection[int] = (), limit: int | None = None
+        self,
+        grammar: Grammar,
+        vocabulary: Vocabulary,
+        *,
+        forbid: Collection[int] = (),
+        limit: int | None = None,
+        anything: str | None = None,
     ) -> None:
         self.grammar = grammar
         self.vocabulary = vocabulary
+        self.anything = anything
         self.forbid = frozenset(forbid)
         self.limit = limit or max(256, ENTRIES // len(vocabulary))
         self._clear()
@@ -69,7 +77,8 @@ class GrammarTable:
 
     def fresh(self, forbid: Collection[int] = ()) -> GrammarTable:
         """An empty table of the same grammar, for another thread, that also forbids ``forbid``."""
-        return GrammarTable(self.grammar, self.vocabulary, forbid=self.forbid.union(forbid), limit=self.limit)
+        forbid = self.forbid.union(forbid)
+        return GrammarTable(self.grammar, self.vocabulary, forbid=forbid, limit=self.limit, anything=self.anything)
 
     def __len__(self) -> int:
         """Number of states met."""
@@ -146,7 +155,7 @@ class GrammarTable:
                 index = self.vocabulary.ids.get(token)
                 if index is not None and self.vocabulary.pad < index < self.vocabulary.spell:
                     ids.add(index)
-                elif token:
+                elif token and token != self.anything:
                     spelled[token.encode()] = token
             self._split[allowed] = frozenset(ids), spelled
         return self._split[allowed]
@@ -154,6 +163,8 @@ class GrammarTable:
     def _allowed(self, place: _Place) -> frozenset[int]:
         ids, spelled = self._options(place.state)
         first_byte = self.vocabulary.first_byte
+        if self.anything is not None and self.anything in self.grammar.allowed(place.state):
+            return self._free(place, ids)
         if place.spelled is None:
             if spelled and place.joined:
                 return ids | {self.vocabulary.spell}
@@ -168,6 +179,20 @@ class GrammarTable:
             ids |= self._allowed(_Place(after, None, True))
         return ids
 
+    def _free(self, place: _Place, ids: frozenset[int]) -> frozenset[int]:
+        """What may follow where any text may be spelled."""
+        first_byte = self.vocabulary.first_byte
+        if place.spelled is None and place.joined:
+            return ids | {self.vocabulary.spell}
+        done = place.spelled or b""
+        following = frozenset(first_byte + byte for byte in _utf8(done))
+        if place.spelled is None:
+            return ids | following
+        if done and not _unfinished(done) and done.decode() not in self.vocabulary:
+            after = self.grammar.advance(place.state, done.decode())
+            following |= self._allowed(_Place(after, None, True))
+        return following
+
     def _after(self, place: _Place, index: int) -> _Place:
         state, first_byte = place.state, self.vocabulary.first_byte
         if index >= first_byte:
@@ -177,3 +202,29 @@ class GrammarTable:
         if index == self.vocabulary.spell:
             return _Place(state, b"", False)
         return _Place(self.grammar.advance(state, self.vocabulary.words[index]), None, False)
+
+
+def _unfinished(text: bytes) -> int:
+    """Bytes that the last character of ``text``, valid UTF-8 so far, still lacks."""
+    for back in range(1, min(4, len(text)) + 1):
+        byte = text[-back]
+        if byte < 0x80:
+            return 0
+        if byte >= 0xC0:
+            return (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4) - back
+    return 0
+
+
+def _utf8(text: bytes) -> Sequence[int]:
+    """The bytes that may follow ``text`` in UTF-8 (RFC 3629), without control characters."""
+    if not _unfinished(text):
+        return _FIRST
+    low, high = 0x80, 0xBF
+    # No overlong forms, surrogates or numbers beyond Unicode.
+    if text[-1] >= 0xC0:
+        low = {0xE0: 0xA0, 0xF0: 0x90}.get(text[-1], low)
+        high = {0xED: 0x9F, 0xF4: 0x8F}.get(text[-1], high)
+    return range(low, high + 1)
+
+
+_FIRST = (*range(0x20, 0x7F), *range(0xC2, 0xF5))

@@ -73,6 +73,8 @@ class Batch(Generic[Record]):
     def refuse(self, refusal: Invalid) -> None:
         """Count a refusal; a new reason is always kept, so that each has an example."""
         if len(self.rejected) < KEPT or not self._refused[refusal.reason]:
+            # A traceback would keep alive all that was at work when it was raised, threads included.
+            refusal.__traceback__ = refusal.__context__ = refusal.__cause__ = None
             self.rejected.append(refusal)
         self._refused[refusal.reason] += 1
 

@@ -8,7 +8,7 @@ continuation; `explain` says which tokens drove the answer. They are the methods
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def decode(
     prompts: Iterable[engine_decode.Prompt],
     grammar: Grammar | None = None,
     **options: Any,
-) -> Iterator[engine_decode.Decoded]:
+) -> Generator[engine_decode.Decoded, None, None]:
     """Step 4. Prompts -> continuations up to END, sampled from the logits under a grammar of what may follow."""
     table = None if grammar is None else engine_decode.GrammarTable(grammar, vocabulary, anything=SPELLED)
     return engine_decode.decode(network, prompts, end=vocabulary.ids[END], grammar=table, **options)

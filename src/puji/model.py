@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal
@@ -141,8 +142,10 @@ class Model(Generic[Record]):
         """
         batch: Batch[Record] = self.empty_batch(seed, self.conditions(conditions, asked))
         options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        with heard():
-            for one in self.stream(n, batch=batch, grammar=grammar, unique=unique, **options):
+        drawn = self.stream(n, batch=batch, grammar=grammar, unique=unique, **options)
+        # Closed at once also on an error, so that no thread draws on.
+        with heard(), closing(drawn):
+            for one in drawn:
                 batch.generated.append(one)
                 if on_record:
                     on_record(one)
@@ -163,7 +166,7 @@ class Model(Generic[Record]):
         conditions: BaseModel | Mapping[str, Any] | None = None,
         batch: Batch[Record] | None = None,
         **asked: Any,
-    ) -> Iterator[Generated[Record]]:
+    ) -> Generator[Generated[Record], None, None]:
         """As `generate`, one record at a time as soon as it is there, in the order of the draws.
 
         ``batch``: one from `empty_batch`, whose seed and conditions hold then; it counts attempts and refusals as they come.
@@ -244,14 +247,15 @@ class Model(Generic[Record]):
         decoded = flow.decode(self.network, self.vocabulary, ask(), grammar, sampling=sampling, max_new_tokens=room)
         early: dict[int, Decoded] = {}
         turn = 0
-        for one in decoded:
-            early[one.index] = one
-            while turn in early:
-                done = early.pop(turn)
-                attempt = first + turn
-                turn += 1
-                batch.attempts += 1
-                yield self._finish(done, attempt, prompts.pop(attempt), batch.conditions)
+        with closing(decoded):
+            for one in decoded:
+                early[one.index] = one
+                while turn in early:
+                    done = early.pop(turn)
+                    attempt = first + turn
+                    turn += 1
+                    batch.attempts += 1
+                    yield self._finish(done, attempt, prompts.pop(attempt), batch.conditions)
 
     def _finish(
         self, decoded: Decoded, attempt: int, prompt: Sequence[str], conditions: BaseModel

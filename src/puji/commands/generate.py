@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,10 @@ def generate(
         note("cli.note", text=remark.message())
     visible = out is None and not as_table(out, form) and on_terminal()
     made = 0
-    with sink(batch, out, form) as take, progress("cli.generating", n, visible) as advance:
-        for one in loaded.stream(n, batch=batch, grammar=not no_grammar, **sampling):
+    drawn = loaded.stream(n, batch=batch, grammar=not no_grammar, **sampling)
+    # Closed at once also on an error, so that no thread draws on.
+    with closing(drawn), sink(batch, out, form) as take, progress("cli.generating", n, visible) as advance:
+        for one in drawn:
             take(one)
             made += 1
             advance()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 
 import torch
 from transformers import LlamaForCausalLM
@@ -34,7 +34,7 @@ def decode(
     stop: Callable[[Sequence[int]], bool] | None = None,
     dtype: Precision = "auto",
     forbid: Collection[int] = (),
-) -> Iterator[Decoded]:
+) -> Generator[Decoded, None, None]:
     """Continue each prompt until ``end``; rows come out as they finish, not in the order of their prompts.
 
     Memory does not depend on the number of prompts: they are taken as slots become free. A row's sample is a function of
@@ -94,7 +94,7 @@ class _Feed:
             return next(self._numbered, None)
 
 
-def _decode(weights: Weights, prompts: Iterator[Prompt], rules: Rules) -> Iterator[Decoded]:
+def _decode(weights: Weights, prompts: Iterator[Prompt], rules: Rules) -> Generator[Decoded, None, None]:
     threads = torch.get_num_threads()
     first = list(itertools.islice(prompts, threads * ROWS))
     slots = min(ROWS, max(FEW, -(-len(first) // threads)))

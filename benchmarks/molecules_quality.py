@@ -78,7 +78,7 @@ def run(quick: bool, seeds: int = 3) -> dict[str, Any]:
     n, chosen = (300, [0]) if quick else (DRAWS, list(range(seeds)))
     references = small_references() if quick else moses_references()
     results: dict[str, Any] = {"protocol": {"draws": n, "temperature": 1.0, "seeds": chosen, "raw": True}}
-    results["model"] = {name: model.card.get(name) for name in ("data", "training", "parameters", "commit")}
+    results["model"] = {name: model.card.get(name) for name in ("data", "training", "parameters", "seed", "commit")}
     results["raw"] = [scored(raw(model, n, seed), references) for seed in chosen]
     batch = model.generate(n, seed=0)
     results["product"] = scored([record.smiles for record in batch], references)

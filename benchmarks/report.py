@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks import common
+from benchmarks import common, readme
 
 PAGE = Path(__file__).parent.parent / "RESULTS.md"
 
@@ -72,7 +72,8 @@ def quality(results: dict[str, Any]) -> str:
         " and TestSF, which were used for nothing else. Trained on"
         f" {results['model']['data']['training_records']:,} MOSES training molecules for {training['epochs']:.2f} epochs"
         f" ({training['tokens']:,} tokens, {training['core_hours']:.1f} core-hours), {results['model']['parameters']:,}"
-        f" parameters.\n\n{table(['', *COLUMNS], rows)}\n\n{more}"
+        f" parameters; training file {results['model']['data']['sha256'][:16]} (SHA-256), sampling seeds"
+        f" {', '.join(map(str, results['protocol']['seeds']))}.\n\n{table(['', *COLUMNS], rows)}\n\n{more}"
     )
 
 
@@ -139,6 +140,53 @@ def calibration(results: dict[str, Any]) -> str:
     )
 
 
+def sampling(results: dict[str, Any]) -> str:
+    rates, shares = results["sequences_per_second"], results["sequences_per_processor_second"]
+    names = [
+        "puji",
+        *dict.fromkeys(name.replace(" float32", "") for name in rates if name.startswith("generate float32")),
+    ]
+
+    def told(found: dict[str, float], name: str, dtype: str) -> str:
+        first, _, rest = name.partition(" ")
+        return f"{found[f'{first} {dtype} {rest}'.strip()]:,.0f}"
+
+    dtypes = ("float32", "bfloat16")
+    head = ["", *(f"{dtype}, molecules a {unit}" for dtype in dtypes for unit in ("second", "processor-second"))]
+    rows = [
+        [f"Puji, {results['weights']}" if name == "puji" else f"stock {name}"]
+        + [told(found, name, dtype) for dtype in dtypes for found in (rates, shares)]
+        for name in names
+    ]
+    rows.append(
+        ["**times stock generate at its best batch**"]
+        + [
+            f"{results[key][dtype]:.2f}"
+            for dtype in dtypes
+            for key in ("times_generate", "times_generate_per_processor_second")
+        ]
+    )
+    more = [
+        ["share of the processor's matrix products per second", "share_of_gemm_limit", ".2f"],
+        ["one molecule, seconds", "one_sequence_seconds", ".3f"],
+        ["first call, seconds", "first_call_seconds", ".2f"],
+    ]
+    told_more = ([name, *(format(results[key][dtype], form) for dtype in dtypes)] for name, key, form in more)
+    memory = results["memory_above_start_mb"]
+    product = results.get("valid_unique_per_second")
+    product = f" `Model.generate` with grammar: {product:,.0f} valid unique molecules a second." if product else ""
+    return (
+        f"Raw draws without grammar, {results['threads']} threads.\n\n{table(head, rows)}\n\n"
+        f"{table(['Puji', *dtypes], told_more)}\n\n"
+        f"Memory above that of the loaded model: Puji {memory['puji']} MB, generate {memory['generate']} MB.{product}"
+    )
+
+
+def startup(results: dict[str, Any]) -> str:
+    rows = ([name, f"{row['median_seconds']:.2f}", str(row["runs"])] for name, row in results.items())
+    return table(["`puji` from the command line", "median seconds", "runs"], rows)
+
+
 def plain(results: dict[str, Any]) -> str:
     """Any nested results as a table of dotted names."""
     rows: list[list[str]] = []
@@ -161,9 +209,9 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("molecules_quality", "Molecules: MOSES", quality),
     ("calibration", "Molecules: is our MOSES right?", calibration),
     ("molecules_conditions", "Molecules: what was asked and what came", conditions),
-    ("sampling", "Sampling speed", plain),
+    ("sampling", "Sampling speed", sampling),
     ("training", "Training speed", plain),
-    ("startup", "From the command line", plain),
+    ("startup", "From the command line", startup),
     ("explanations", "Explanations", plain),
 )
 
@@ -191,8 +239,9 @@ def page() -> str:
 
 
 def write() -> None:
-    """Write RESULTS.md."""
+    """Write RESULTS.md and the measured parts of both READMEs."""
     PAGE.write_text(page(), "utf-8")
+    readme.write()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import torch
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
+import puji
 from puji.engine import network
 from puji.engine.decode import Prompt, decode
 
@@ -119,7 +120,7 @@ def peak_memory() -> float:
 def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
     """Measure; sequences per second by method and precision, their ratio, and shares of the machine's limit."""
     built, start, end, source = load(checkpoint, quick)
-    rows, rounds, batches = (512, 2, (128, 256)) if quick else (2048, 3, (64, 128, 256, 512))
+    rows, rounds, batches = (512, 2, (128, 256)) if quick else (8192, 3, (64, 128, 256, 512))
     networks = {"float32": built, "bfloat16": LlamaForCausalLM(built.config).to(torch.bfloat16).eval()}
     networks["bfloat16"].load_state_dict(built.state_dict())
     for network_ in networks.values():
@@ -151,6 +152,10 @@ def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
                 took, tokens = timed(lambda dtype=dtype, batch=batch: stock(networks[dtype], start, end, batch))
                 record(f"generate {dtype} batch {batch}", took, batch, tokens)
         memory.setdefault("generate", peak_memory() - before)
+    wanted = 200 if quick else 5000
+    accepted = (
+        timed(lambda: len(puji.load("molecules").generate(wanted, unique=True))) if source == "molecules" else None
+    )
     best = max((name for name in speed if name.startswith("generate")), key=lambda name: speed[name])
     latency = {
         dtype: min(timed(lambda d=dtype: ours(built, start, end, 1, d, 7))[0][0] for _ in range(3))
@@ -165,6 +170,7 @@ def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
         "tokens_per_sequence": {name: round(value, 1) for name, value in lengths.items()},
         "sequences_per_second": {name: round(value, 1) for name, value in speed.items()},
         "best_generate": best,
+        "valid_unique_per_second": None if accepted is None else round(accepted[1] / accepted[0][0], 1),
         "times_generate": {dtype: round(speed[f"puji {dtype}"] / speed[best], 2) for dtype in PRECISIONS},
         "sequences_per_processor_second": {name: round(value, 1) for name, value in efficiency.items()},
         "times_generate_per_processor_second": {

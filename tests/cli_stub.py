@@ -1,5 +1,7 @@
 """What the tests of the command line share: a model that needs no training, and running a line in this process."""
 
+from dataclasses import asdict
+
 import numpy as np
 
 from puji.batch import Batch, Generated
@@ -29,10 +31,9 @@ class Stub:
         notes = self.modality.warnings(conditions)
         return Batch(self.modality, conditions, seed, {"synthetic": True, "model": "puji stub"}, notes=notes)
 
-    def stream(self, n=1, *, batch=None, seed=0, **asked):
-        if batch is None:
-            batch = self.empty_batch(seed, Molecules.Conditions())
-        self.asked, self.batch = {"n": n, "seed": seed, **asked}, batch
+    def stream(self, n, batch, how=None):
+        self.batch, seed = batch, batch.seed
+        self.asked = {"n": n, "seed": seed, **(asdict(how) if how else {})}
         for _ in range(2):
             batch.refuse(Invalid("molecules.unparsable"))
         batch.attempts += 2
@@ -47,7 +48,7 @@ class Stub:
             names = Molecules.Conditions.model_fields
             conditions = Molecules.Conditions(**{name: asked.pop(name) for name in list(asked) if name in names})
         batch = self.empty_batch(seed, conditions)
-        batch.generated += self.stream(n, seed=seed, batch=batch, **asked)
+        batch.generated += self.stream(n, batch)
         return batch
 
     def record(self, given):
@@ -67,7 +68,7 @@ class Stub:
         tokens = self.modality.encode(record)
         scores = np.linspace(-1, 1, len(tokens))
         pictures = self.modality.render_explanation(record, tokens, scores, None)
-        return Explanation(target, method, tokens, scores, np.eye(len(tokens)), 2.25, 1e-4, pictures)
+        return Explanation("molecules", target, method, tokens, scores, np.eye(len(tokens)), 2.25, 1e-4, pictures)
 
     def embed(self, records):
         return np.arange(3 * len(records), dtype=np.float32).reshape(-1, 3)

@@ -163,7 +163,7 @@ def test_a_row_depends_on_its_seed_alone(trained):
     few = model.generate(n=7, seed=5)
     assert few.records == many.records[:7]
     assert [one.log_likelihood for one in few.generated] == [one.log_likelihood for one in many.generated[:7]]
-    assert [one.record for one in model.stream(n=7, seed=5)] == few.records
+    assert [one.record for one in model.stream(7, model.empty_batch(seed=5))] == few.records
 
 
 def test_questions_are_answered_with_probabilities(trained):

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from puji.engine import kernels, network, reference, window
 from puji.engine import step as step_module
-from puji.engine.batch import FORCED
 from puji.engine.decode import GrammarTable, Prompt, Sampling, decode
 from puji.engine.sampling import Sampler
 from puji.engine.score import score
 from puji.engine.session import Session
+from puji.engine.slots import FORCED
 from puji.engine.step import ROWS, Step, Weights, prepare
 from puji.engine.vocabulary import SPELL, Vocabulary
 
@@ -351,7 +351,7 @@ def test_endless_prompts_are_taken_as_needed_and_stopping_stops(net, threads, tw
 
 def test_thread_settings_are_kept(net, two_threads):
     inside = []
-    run(net, prompts(100), stop=lambda ids: bool(inside.append(torch.get_num_threads())))
+    run(net, prompts(100), stop=lambda *_: bool(inside.append(torch.get_num_threads())))
     assert torch.get_num_threads() == 2
     assert set(inside) == {1}
     inside.clear()
@@ -379,8 +379,15 @@ def test_rows_end_for_the_reason_they_say(net):
         assert row.ended == ("end" if row.ids[-1] == END else "length")
         assert END not in row.ids[:-1]
         assert len(row.ids) == 12 or row.ended == "end"
-    stopped = run(net, prompts(20), end=59, stop=lambda ids: len(ids) == 3, forbid=[59])
+    seen = [[] for _ in range(20)]
+
+    def third(row, token):
+        seen[row].append(token)
+        return len(seen[row]) == 3
+
+    stopped = run(net, prompts(20), end=59, stop=third, forbid=[59])
     assert {(len(row.ids), row.ended) for row in stopped} == {(3, "stop")}
+    assert all(row.ids == seen[row.index] for row in stopped)
 
 
 def test_no_prompts_no_rows(net):

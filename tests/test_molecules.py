@@ -20,12 +20,13 @@ from tokenizers import Tokenizer
 from puji.engine.vocabulary import Vocabulary
 from puji.modalities.molecules import fragments, tokens, views
 from puji.modalities.molecules.bins import Bins
-from puji.modalities.molecules.conditions import Conditions, Range, highest_qed
+from puji.modalities.molecules.conditions import Conditions, highest_qed
 from puji.modalities.molecules.draw import atom_attention, atom_scores, atoms_of
 from puji.modalities.molecules.modality import Molecules
 from puji.modalities.molecules.molecule import Molecule, canonical, parse, standardise
 from puji.modalities.molecules.properties import PROPERTIES
 from puji.modality import END, Invalid, Raw
+from puji.options import Range
 
 from .molecule_strategies import WHOLE, cage, sketch
 
@@ -232,22 +233,22 @@ def test_kept_means_substituted_at_its_points_only():
 
 @pytest.mark.parametrize("value", [2.5, "2.5", [2.5], {"low": 2.5, "high": 2.5}, np.float64(2.5)])
 def test_a_value_may_be_written_in_many_ways(value):
-    assert Conditions(logp=value).logp == Range(low=2.5, high=2.5)
+    assert Conditions(logp=value).logp == Range[float](low=2.5, high=2.5)
 
 
 @pytest.mark.parametrize("value", ["2:3", [2, 3], (2, 3), {"low": 2, "high": 3}, "2.0:3"])
 def test_a_range_may_be_written_in_many_ways(value):
-    assert Conditions(logp=value).logp == Range(low=2, high=3)
+    assert Conditions(logp=value).logp == Range[float](low=2, high=3)
 
 
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        ({"logp": "x"}, "molecules.range"),
-        ({"logp": "1:2:3"}, "molecules.range"),
-        ({"logp": "nan"}, "molecules.range"),
-        ({"logp": True}, "molecules.range"),
-        ({"logp": "3:2"}, "molecules.range_reversed"),
+        ({"logp": "x"}, "options.range"),
+        ({"logp": "1:2:3"}, "options.range"),
+        ({"logp": "nan"}, "options.range"),
+        ({"logp": True}, "options.range"),
+        ({"logp": "3:2"}, "options.range_reversed"),
         ({"qed": 1.5}, "molecules.limits"),
         ({"sa": 0}, "molecules.limits"),
         ({"weight": "-3:100"}, "molecules.limits"),
@@ -289,7 +290,7 @@ def test_conditions_survive_json():
 def test_no_molecule_beats_the_bound_on_qed():
     for smiles in DRUGS[:100]:
         mol = parse(smiles)
-        exact = [Range.of(PROPERTIES[name].compute(mol)) for name in ("logp", "tpsa", "weight")]
+        exact = [Range[float].of(PROPERTIES[name].compute(mol)) for name in ("logp", "tpsa", "weight")]
         assert PROPERTIES["qed"].compute(mol) <= highest_qed(*exact) + 1e-6
     assert highest_qed(None, None, None) == 1
 
@@ -442,11 +443,8 @@ def test_views_without_learning_are_plain():
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def outcomes(path: Path, **options) -> list[str | tuple]:
-    return [
-        (item.reason, item.line) if isinstance(item, Invalid) else item.content
-        for item in Molecules(**options).read(path)
-    ]
+def outcomes(path: Path) -> list[str | tuple]:
+    return [(item.reason, item.line) if isinstance(item, Invalid) else item.content for item in Molecules().read(path)]
 
 
 def test_smiles_files(tmp_path):
@@ -461,24 +459,22 @@ def test_smiles_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "column", "expected"),
+    ("name", "text", "expected"),
     [
-        ("a.csv", "id,SMILES\n1,CCO\n2,CC\n", None, ["CCO", "CC"]),
-        ("a.csv", 'id;name;smiles\n1;"a;b";CCO\n', None, ["CCO"]),
-        ("a.tsv", "id\tstructure\n1\tCCO\n", None, ["CCO"]),
-        ("a.csv", "x,what\n1,CCO\n2,oops\n", None, ["CCO", "oops"]),
-        ("a.csv", "CCO\nCC\n", None, ["CCO", "CC"]),
-        ("a.csv", "smiles,product\nCCO,CC\n", "product", ["CC"]),
-        ("a.csv", "smiles,x\nCCO,1\n", "no", [("molecules.read.column", None)]),
-        ("a.csv", "a,b\nx,y\n", None, [("molecules.read.no_column", 1)]),
-        ("a.csv", "id,smiles\n1\n2,CC\n", None, [("molecules.read.short_row", 2), "CC"]),
-        ("a.csv", "smiles\n", None, [("molecules.read.nothing", None)]),
+        ("a.csv", "id,SMILES\n1,CCO\n2,CC\n", ["CCO", "CC"]),
+        ("a.csv", 'id;name;smiles\n1;"a;b";CCO\n', ["CCO"]),
+        ("a.tsv", "id\tstructure\n1\tCCO\n", ["CCO"]),
+        ("a.csv", "x,what\n1,CCO\n2,oops\n", ["CCO", "oops"]),
+        ("a.csv", "CCO\nCC\n", ["CCO", "CC"]),
+        ("a.csv", "a,b\nx,y\n", [("molecules.read.no_column", 1)]),
+        ("a.csv", "id,smiles\n1\n2,CC\n", [("molecules.read.short_row", 2), "CC"]),
+        ("a.csv", "smiles\n", [("read.nothing", None)]),
     ],
 )
-def test_tables(tmp_path, name, text, column, expected):
+def test_tables(tmp_path, name, text, expected):
     path = tmp_path / name
     path.write_text(text)
-    assert outcomes(path, column=column) == expected
+    assert outcomes(path) == expected
 
 
 def test_parquet(tmp_path):
@@ -495,7 +491,8 @@ def test_sdf_keeps_stereochemistry_and_goes_on_after_a_bad_record(tmp_path):
     modality = Molecules()
     good = [standardise(parse(smiles)) for smiles in ("C[C@H](N)C(=O)O", "F/C=C/F", "c1ccc2[nH]ccc2c1")]
     path = tmp_path / "a.sdf"
-    modality.write([{"smiles": record.smiles, "synthetic": True, "note": "two\n\nlines"} for record in good], path)
+    rows = [{"smiles": record.smiles, "synthetic": True, "note": "two\n\nlines"} for record in good]
+    modality.write(good, rows, path)
     text = path.read_text()
     assert text.count(">  <synthetic>\nTrue") == 3
     assert [modality.preprocess(raw) for raw in modality.read(path)] == good
@@ -511,25 +508,26 @@ def test_sdf_keeps_stereochemistry_and_goes_on_after_a_bad_record(tmp_path):
 
 def test_smiles_files_are_written_with_their_origin(tmp_path):
     path = tmp_path / "a.smi"
-    Molecules().write([{"smiles": "CCO", "synthetic": True, "model": "puji molecules 1", "seed": 4}], path)
+    row = {"smiles": "CCO", "synthetic": True, "model": "puji molecules 1", "seed": 4}
+    Molecules().write([Molecule("CCO")], [row], path)
     assert path.read_text() == "# synthetic=True model=puji molecules 1 seed=4\nCCO 1\n"
     assert outcomes(path) == ["CCO"]
-    assert reason(Molecules().write, [], tmp_path / "a.xyz") == "write.format"
+    assert reason(Molecules().write, [], [], tmp_path / "a.xyz") == "write.format"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.smi", b"", ("molecules.read.nothing", None)),
+        ("a.smi", b"", ("read.nothing", None)),
         ("a.smi", b"C\x00C", ("text.binary", None)),
         ("a.csv", b"\x89PNG\r\n\x1a\n\x00\x00", ("text.binary", None)),
         ("a.smi.gz", b"\x1f\x8b\x08\x00broken", ("text.damaged", 1)),
         ("a.smi.gz", gzip.compress(b"C" * 10_000)[:30], ("text.damaged", 1)),
         ("a.parquet", b"PAR1 no", ("text.damaged", None)),
-        ("a.docx", b"C", ("molecules.read.ending", None)),
-        ("a.sdf", b"", ("molecules.read.nothing", None)),
-        ("missing", None, ("molecules.read.ending", None)),
-        ("missing.smi", None, ("molecules.read.missing", None)),
+        ("a.docx", b"C", ("read.ending", None)),
+        ("a.sdf", b"", ("read.nothing", None)),
+        ("missing", None, ("read.ending", None)),
+        ("missing.smi", None, ("read.missing", None)),
     ],
 )
 def test_hostile_files_are_refused_with_their_place(tmp_path, name, content, expected):
@@ -551,7 +549,7 @@ def test_a_line_of_ten_megabytes_is_passed_over(tmp_path):
 
 
 def test_a_folder_is_read_file_by_file(tmp_path):
-    assert outcomes(tmp_path) == [("molecules.read.folder", None)]
+    assert outcomes(tmp_path) == [("read.folder", None)]
     (tmp_path / "b.smi").write_text("CC\n")
     (tmp_path / "a.csv").write_text("smiles\nCCO\n")
     (tmp_path / "readme.md").write_text("no molecules")
@@ -597,8 +595,9 @@ def test_pictures_are_pictures(learned):
     assert picture.endswith("</svg>")
     explained = learned.render_explanation(record, words, np.ones(len(words)), np.eye(len(words)))["image/svg+xml"]
     assert explained.count("<svg") == 3
-    rows = [learned.row(Molecule("CCO")), {"smiles": "CC"}]
-    assert learned.figure(rows, "svg").startswith("<svg")
-    assert learned.figure(rows, "png").startswith(b"\x89PNG")
-    assert reason(learned.figure, [], "svg") == "molecules.no_rows"
-    assert reason(learned.figure, rows, "gif") == "write.figure"
+    records = [Molecule("CCO"), Molecule("CC")]
+    rows = [learned.row(records[0]), {"smiles": "CC"}]
+    assert learned.figure(records, rows, "svg").startswith("<svg")
+    assert learned.figure(records, rows, "png").startswith(b"\x89PNG")
+    assert reason(learned.figure, [], [], "svg") == "molecules.no_rows"
+    assert reason(learned.figure, records, rows, "gif") == "write.figure"

@@ -6,10 +6,10 @@ import gzip
 import hashlib
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from puji.modalities.molecules import data
@@ -20,6 +20,7 @@ CONTENTS = {
     "moses/dataset/data/test.csv.gz": gzip.compress(b"SMILES,SPLIT\nCCN,test\n", mtime=0),
     "moses/dataset/data/test_scaffolds.csv.gz": gzip.compress(b"SMILES\n", mtime=0),
     "moses/metrics/mcf.csv": b"names,smarts\n",
+    "moses/metrics/wehi_pains.csv": b"smarts,names\n",
 }
 
 
@@ -31,8 +32,9 @@ def wheel(tmp_path, monkeypatch) -> Path:
         for member, content in CONTENTS.items():
             archive.writestr(member, content)
         archive.writestr("moses/dataset/data/test_stats.npz", b"not wanted")
-    monkeypatch.setattr(data, "WHEEL", hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setattr(data, "MEMBERS", {m: hashlib.sha256(c).hexdigest() for m, c in CONTENTS.items()})
+    files = {Path(member).name: hashlib.sha256(content).hexdigest() for member, content in CONTENTS.items()}
+    tiny = replace(data.MOSES, wheel=hashlib.sha256(path.read_bytes()).hexdigest(), files=files)
+    monkeypatch.setattr(data, "MOSES", tiny)
     return path
 
 
@@ -50,12 +52,12 @@ def pip(wheel, monkeypatch) -> list[list[str]]:
     return commands
 
 
-def test_get_moses_asks_pip_once_and_keeps_only_what_is_needed(pip, tmp_path):
-    folder = data.get_moses(tmp_path / "moses")
+def test_fetched_asks_pip_once_and_keeps_only_what_is_needed(pip, tmp_path):
+    folder = data.MOSES.fetched(tmp_path / "moses")
     assert {path.name for path in folder.iterdir()} == {Path(member).name for member in CONTENTS}
     assert pip[0][1:4] == ["-m", "pip", "download"]
-    assert {"--no-deps", "--only-binary", data.REQUIREMENT} <= set(pip[0])
-    assert data.get_moses(tmp_path / "moses") == folder
+    assert {"--no-deps", "--only-binary", data.MOSES.requirement} <= set(pip[0])
+    assert data.MOSES.fetched(tmp_path / "moses") == folder
     assert len(pip) == 1
     assert list(data.moses_split("train", folder)) == ["CCO", "c1ccccc1"]
     assert list(data.moses_split("test", folder)) == ["CCN"]
@@ -64,25 +66,25 @@ def test_get_moses_asks_pip_once_and_keeps_only_what_is_needed(pip, tmp_path):
 
 def test_the_cache_folder_follows_the_environment(pip, tmp_path, monkeypatch):
     monkeypatch.setenv("PUJI_CACHE", str(tmp_path / "elsewhere"))
-    assert data.get_moses() == tmp_path / "elsewhere" / "moses"
+    assert data.MOSES.fetched() == tmp_path / "elsewhere" / "moses"
 
 
 def test_a_changed_byte_is_refused_and_repaired(pip, tmp_path):
-    folder = data.get_moses(tmp_path / "moses")
+    folder = data.MOSES.fetched(tmp_path / "moses")
     train = folder / "train.csv.gz"
     train.write_bytes(train.read_bytes()[:-1] + b"\x01")
     with pytest.raises(Invalid) as refusal:
         data.moses_split("train", folder)
-    assert refusal.value.reason == "molecules.moses_missing"
-    data.get_moses(folder)
+    assert refusal.value.reason == "data.not_fetched"
+    data.MOSES.fetched(folder)
     assert train.read_bytes() == CONTENTS["moses/dataset/data/train.csv.gz"]
 
 
 def test_another_wheel_is_refused_and_leaves_nothing(wheel, pip, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "WHEEL", "0" * 64)
+    monkeypatch.setattr(data, "MOSES", replace(data.MOSES, wheel="0" * 64))
     with pytest.raises(Invalid) as refusal:
-        data.get_moses(tmp_path / "moses")
-    assert refusal.value.reason == "molecules.moses_hash"
+        data.MOSES.fetched(tmp_path / "moses")
+    assert refusal.value.reason == "data.hash"
     assert list((tmp_path / "moses").iterdir()) == []
 
 
@@ -90,47 +92,23 @@ def test_no_network_is_explained(monkeypatch, tmp_path):
     stderr = "WARNING: Retrying\n\nERROR: No matching distribution found for molsets==0.3.1\n"
     monkeypatch.setattr(subprocess, "run", lambda *a, **o: SimpleNamespace(returncode=1, stderr=stderr))
     with pytest.raises(Invalid) as refusal:
-        data.get_moses(tmp_path / "moses")
-    assert refusal.value.reason == "molecules.moses_download"
-    assert "No matching distribution" in refusal.value.details["message"]
+        data.MOSES.fetched(tmp_path / "moses")
+    assert refusal.value.reason == "data.download"
+    assert "No matching distribution" in refusal.value.details["why"]
     assert list((tmp_path / "moses").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_explained(pip, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Invalid) as refusal:
-        data.get_moses(tmp_path / "file")
-    assert refusal.value.reason == "molecules.moses_write"
+        data.MOSES.fetched(tmp_path / "file")
+    assert refusal.value.reason == "data.unwritable"
 
 
 def test_missing_data_and_unknown_splits_are_refused_at_once(tmp_path):
     with pytest.raises(Invalid) as refusal:
         data.moses_split("train", tmp_path)
-    assert refusal.value.reason == "molecules.moses_missing"
+    assert refusal.value.reason == "data.not_fetched"
     with pytest.raises(Invalid) as refusal:
         data.moses_split("valid", tmp_path)
     assert refusal.value.reason == "molecules.moses_split"
-
-
-def test_arrays_come_back_and_damage_is_noticed(tmp_path):
-    path = tmp_path / "deep" / "arrays.npz"
-    data.save_arrays(path, a=np.arange(5), text=data.pack_strings(["CC", "乙醇"]))
-    loaded = data.load_arrays(path)
-    assert (loaded["a"] == np.arange(5)).all()
-    assert data.unpack_strings(loaded["text"]) == ["CC", "乙醇"]
-    assert [p.name for p in path.parent.iterdir()] == ["arrays.npz"]
-    content = path.read_bytes()
-    flipped = content[:60] + bytes([content[60] ^ 0xFF]) + content[61:]
-    for damaged in (content[: len(content) // 2], b"", b"\x80\x04N.", flipped, b"\x93NUMPY\x01\x00"):
-        path.write_bytes(damaged)
-        assert data.load_arrays(path) is None
-    assert data.load_arrays(tmp_path / "none.npz") is None
-
-
-def test_pickles_are_neither_written_nor_read(tmp_path):
-    path = tmp_path / "objects.npz"
-    with pytest.raises(ValueError):
-        data.save_arrays(path, a=np.array([{}], dtype=object))
-    assert list(tmp_path.iterdir()) == []
-    np.savez(path, a=np.array([{}], dtype=object))
-    assert data.load_arrays(path) is None

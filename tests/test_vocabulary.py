@@ -50,12 +50,6 @@ def test_weights_follow_their_token(tokens):
     assert len(ids) == len(spread)
 
 
-def test_extended_keeps_words_and_says_where_they_went():
-    larger = VOCABULARY.extended(["[Pt+2]", "C"])
-    assert len(larger) == len(VOCABULARY) + 1
-    assert [larger.words[index] for index in VOCABULARY.moved_ids(larger)] == list(VOCABULARY.words)
-
-
 def test_stock_tokenizer_agrees():
     stock = Tokenizer.from_str(json.dumps(VOCABULARY.tokenizer_json(r"<[^<>\s]+>|\[[^\]]*\]|Cl|.", "<end>")))
     tokens = ["<mol>", "C", "Cl", "(", "[nH]", ")", "<end>"]

@@ -15,7 +15,7 @@ from typing import Any
 import puji
 from puji.card import card
 from puji.engine import checkpoint
-from puji.files import atomic_write
+from puji.files import atomic_write, sha256
 from puji.registry import CHECKPOINTS, INDEX
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
@@ -60,7 +60,7 @@ def main() -> None:
             "modality": model.modality.name,
             "version": model.provenance["version"],
             "bytes": sum((target / name).stat().st_size for name in names),
-            "sha256": checkpoint.sha256(target / checkpoint.PROVENANCE),
+            "sha256": sha256(target / checkpoint.PROVENANCE),
         }
         atomic_write(INDEX, json.dumps(dict(sorted(index.items())), indent=1) + os.linesep)
     model = puji.load(asked.name)

@@ -115,7 +115,7 @@ class Batch(Generic[Record]):
         if ending in (".svg", ".png"):
             atomic_write(target, self.figure(ending[1:]))
         elif ending in self.modality.formats:
-            self.modality.write(self.rows(), target)
+            self.modality.write(self.records, self.rows(), target)
         elif ending in TABLES:
             write_table(self.rows(), target)
         else:
@@ -123,9 +123,9 @@ class Batch(Generic[Record]):
 
     def figure(self, kind: str = "svg") -> str | bytes:
         """A picture of all records: SVG text or PNG bytes."""
-        return self.modality.figure(self.rows(), kind)
+        return self.modality.figure(self.records, self.rows(), kind)
 
 
 def endings(modality: Modality[Any] | type[Modality[Any]]) -> list[str]:
     """File name endings that `Batch.save` knows for ``modality``."""
-    return [*TABLES, *modality.formats, ".svg", ".png"]
+    return list(dict.fromkeys([*TABLES, *modality.formats, ".svg", ".png"]))

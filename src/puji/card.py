@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from puji.language import LANGUAGES, translate
+
 if TYPE_CHECKING:
     from puji.model import Model
 
@@ -17,7 +19,7 @@ tags: [medicine, {modality}, synthetic, cpu]
 
 # {name}: a Puji model of {modality}
 
-Research use, not for clinical decisions. 仅供研究，不用于临床决策。
+{research_use}
 
 {about}
 ## Where it comes from
@@ -54,6 +56,7 @@ def card(model: Model[Any], *, about: str = "", measured: Mapping[str, str] | No
     return TEMPLATE.format(
         modality=model.modality.name,
         name=model.name,
+        research_use=" ".join(translate("puji.research_use", language) for language in LANGUAGES),
         about=about + "\n" if about else "",
         provenance="\n".join(
             f"| {name} | {_told(value)} |" for name, value in model.provenance.items() if name != "measured"

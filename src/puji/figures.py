@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +89,41 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def outlined(text: str, x: float, y: float, size: float, colour: str = INK) -> str:
+    """``text`` in one line as an SVG path that needs no font; its baseline begins at (``x``, ``y``)."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.path import Path as Outline
+    from matplotlib.textpath import TextPath
+
+    letters = {
+        Outline.MOVETO: "M",
+        Outline.LINETO: "L",
+        Outline.CURVE3: "Q",
+        Outline.CURVE4: "C",
+        Outline.CLOSEPOLY: "Z",
+    }
+    drawn = TextPath((0, 0), text, size=size, prop=FontProperties(fname=str(FONT)))
+    told = []
+    for points, code in drawn.iter_segments(simplify=False, curves=True):
+        pairs = points.reshape(-1, 2) * (1, -1) + (x, y)
+        told.append(
+            letters[code] + ("" if code == Outline.CLOSEPOLY else " ".join(f"{a:.2f},{b:.2f}" for a, b in pairs))
+        )
+    return f'<path d="{"".join(told)}" fill="{colour}"><title>{escape(text)}</title></path>'
+
+
+def titled(picture: str, lines: Sequence[str]) -> str:
+    """An ``<svg>`` of known ``viewBox`` with ``lines`` above it, the first one larger."""
+    _, _, width, height = (float(number) for number in re.search(r'viewBox="([^"]*)"', picture)[1].split())  # type: ignore[index]
+    top = 20.0 * len(lines) + 12
+    texts = [outlined(text, 12, 24 + 20 * row, 15 if row == 0 else 12) for row, text in enumerate(lines)]
+    body = re.sub("<svg", f'<svg y="{top:g}"', picture, count=1)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height + top:g}" '
+        f'viewBox="0 0 {width:g} {height + top:g}">{"".join(texts)}{body}</svg>'
+    )
 
 
 def font_face(texts: Iterable[str]) -> str:

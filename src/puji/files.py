@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -15,6 +16,12 @@ from puji.errors import Invalid
 SCARCE = 1_000_000
 """Bytes; a disk with less room counts as full when writing failed."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def system_error(error: Exception) -> int | None:
@@ -44,9 +51,14 @@ def refusal(error: Exception, path: Path) -> Invalid:
     return Invalid("files.failed", source=source, why=str(error) if number is None else os.strerror(number))
 
 
+def temporary_of(name: str, unique: str = "*") -> str:
+    """Name of the temporary file that becomes ``name``; by default the pattern of all such names."""
+    return f".{unique}.{name}"
+
+
 def _create(target: Path) -> Path:
     """An empty temporary file beside ``target`` whose name has the same ending, with the rights a new file has."""
-    temporary = target.parent / f".{os.getpid():x}-{os.urandom(4).hex()}.{target.name}"
+    temporary = target.parent / temporary_of(target.name, f"{os.getpid():x}-{os.urandom(4).hex()}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     if target.exists():
         shutil.copymode(target, temporary)
@@ -80,6 +92,8 @@ def whole(path: str | Path) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         temporary.replace(target)
+        with suppress(OSError):  # not every system lets a folder be opened
+            _flush(target.parent)  # the new name, too, survives a power cut
     except Exception as error:
         if isinstance(error, OSError) or system_error(error) is not None:
             raise refusal(error, Path(path)) from error

@@ -95,13 +95,15 @@ class Candidates:
 class Futures:
     """A question answered by sampling ``n`` continuations of ``prompt`` and reducing them.
 
-    ``stop`` sees the continuation so far and says whether the future has run its course (a horizon reached).
+    ``clock`` makes, for each future, what sees its tokens one by one and says whether it has run its course (a horizon
+    reached).
     """
 
     prompt: Sequence[str]
     n: int
-    stop: Callable[[Sequence[str]], bool]
+    clock: Callable[[], Callable[[str], bool]]
     answer: Callable[[Sequence[Sequence[str]]], Mapping[str, Estimate]]
+    grammar: Grammar | None = None
 
 
 Question = Candidates | Futures
@@ -176,7 +178,7 @@ class Modality(ABC, Generic[Record]):
     neutral: ClassVar[str] = END
     """The token that stands for "nothing told here" when an explanation takes evidence away; an ordinary one works best."""
     formats: ClassVar[tuple[str, ...]] = ()
-    """File name endings of the field's own formats that `write` knows, beside csv, jsonl and parquet."""
+    """File name endings of the field's own formats that `write` knows, beside or instead of csv, jsonl and parquet."""
 
     # -- step 1: preprocess ------------------------------------------------------------------------------------------
 
@@ -290,12 +292,15 @@ class Modality(ABC, Generic[Record]):
         """A record from what a person types. Raises Invalid."""
         return self.preprocess(Raw(text.strip()))
 
-    def write(self, rows: Sequence[Mapping[str, Any]], target: Path) -> None:
-        """Write ``rows`` (from `row`, with origin) in the field's own format, by the ending of ``target``."""
+    def write(self, records: Sequence[Record], rows: Sequence[Mapping[str, Any]], target: Path) -> None:
+        """Write ``records`` in the field's own format, by the ending of ``target``.
+
+        ``rows``: of each record what `row` says, and its origin, which the format is to carry along.
+        """
         raise Invalid("write.format", source=str(target), formats=", ".join(self.formats))
 
-    def figure(self, rows: Sequence[Mapping[str, Any]], kind: str) -> str | bytes:
-        """One picture of many records, from their `row`: SVG text (``kind`` "svg") or PNG bytes ("png")."""
+    def figure(self, records: Sequence[Record], rows: Sequence[Mapping[str, Any]], kind: str) -> str | bytes:
+        """One picture of many records, with their `row` and origin: SVG text (``kind`` "svg") or PNG bytes ("png")."""
         raise Invalid("write.figure", modality=self.name)
 
     def warnings(self, conditions: BaseModel) -> list[Invalid]:
@@ -316,8 +321,10 @@ class Modality(ABC, Generic[Record]):
         """
         return {}
 
-    def metrics(self, generated: Sequence[str], references: Mapping[str, Any]) -> dict[str, Metric]:
-        """The field's benchmark; scores samples from anywhere, not only ours."""
+    def metrics(
+        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+    ) -> dict[str, Metric]:
+        """The field's benchmark; scores samples from anywhere, not only ours, as `read` gives them."""
         return {}
 
 

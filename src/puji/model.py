@@ -11,30 +11,27 @@ from typing import Any, Generic, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from transformers import LlamaForCausalLM
 
 from puji import flow
 from puji.batch import Batch, Generated
 from puji.engine import attention, checkpoint, explain, score
-from puji.engine.decode import Decoded, Prompt, Sampling
+from puji.engine.decode import Prompt
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
+from puji.figures import titled
 from puji.files import atomic_write
+from puji.generation import Drawing, draw
 from puji.interrupts import heard
-from puji.modality import END, Answer, Candidates, Estimate, Futures, Grammar, Modality, Raw, Record
+from puji.language import catalogue, current, translate
+from puji.modality import END, Answer, Candidates, Estimate, Futures, Modality, Raw, Record
+from puji.options import validated
 from puji.tables import TABLES, write_table
 
-WAVE = 16
-"""Least number of draws made at a time when records are wanted that some draws fail to give."""
-PATIENCE = 50
-"""Generation gives up after this many times as many draws as records wanted, and at least `HOPE`."""
-HOPE = 2000
-"""Draws after which it gives up if none was accepted."""
 ENDINGS = {"image/svg+xml": ".svg", "image/png": ".png"}
 """Of files of pictures, by their MIME type."""
-LARGEST = 10_000_000
-"""Most records that one call generates: a larger number is far more often a slip than a wish."""
+DRAWING = Drawing()
 
 
 @dataclass
@@ -46,6 +43,7 @@ class Explanation:
     (None for occlusion).
     """
 
+    modality: str
     target: str
     method: str
     tokens: list[str]
@@ -56,16 +54,30 @@ class Explanation:
     pictures: dict[str, str | bytes] = field(default_factory=dict)
 
     def save(self, path: str | Path) -> None:
-        """Write the picture to a .svg or .png file, or the scores to a table. Raises Invalid for an ending there is not."""
+        """Write the picture to a .svg or .png file, or the scores to a table. Raises Invalid for an ending there is not.
+
+        An .svg tells above the picture what it explains, in the current language.
+        """
         target = Path(path)
         pictures = {ENDINGS[mime]: content for mime, content in self.pictures.items() if mime in ENDINGS}
         ending = target.suffix.lower()
         if ending in pictures:
-            atomic_write(target, pictures[ending])
+            picture = pictures[ending]
+            atomic_write(target, titled(picture, self.caption()) if isinstance(picture, str) else picture)
         elif ending in ENDINGS.values():
             raise Invalid("write.format", source=str(target), formats=", ".join([*pictures, *TABLES]))
         else:
             write_table(self.rows(), target)
+
+    def caption(self) -> list[str]:
+        """What the picture shows, in the current language: the answer, then how to read it where the modality says so."""
+        label, legend = f"{self.modality}.conditions.{self.target}.label", f"{self.modality}.explanation"
+        known = catalogue(current())
+        target = translate(label) if label in known else self.target
+        told = translate(
+            "explain.caption", target=target, value=f"{self.value:.4g}", method=translate(f"explain.{self.method}")
+        )
+        return [told, translate(legend)] if legend in known else [told]
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per token: its place, itself and its score."""
@@ -140,9 +152,8 @@ class Model(Generic[Record]):
         Returns a batch with fewer than ``n`` records where drawing on seemed hopeless; ``rejected`` says why.
         Raises Invalid for conditions that no record can have, or if no record at all was accepted.
         """
-        batch: Batch[Record] = self.empty_batch(seed, self.conditions(conditions, asked))
-        options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        drawn = self.stream(n, batch=batch, grammar=grammar, unique=unique, **options)
+        batch: Batch[Record] = self.empty_batch(seed, conditions, **asked)
+        drawn = self.stream(n, batch, Drawing(temperature, top_k, top_p, grammar, unique))
         # Closed at once also on an error, so that no thread draws on.
         with heard(), closing(drawn):
             for one in drawn:
@@ -153,27 +164,12 @@ class Model(Generic[Record]):
             raise batch.nothing()
         return batch
 
-    def stream(
-        self,
-        n: int = 1,
-        *,
-        seed: int = 0,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        grammar: bool = True,
-        unique: bool = False,
-        conditions: BaseModel | Mapping[str, Any] | None = None,
-        batch: Batch[Record] | None = None,
-        **asked: Any,
-    ) -> Generator[Generated[Record], None, None]:
+    def stream(self, n: int, batch: Batch[Record], how: Drawing = DRAWING) -> Generator[Generated[Record], None, None]:
         """As `generate`, one record at a time as soon as it is there, in the order of the draws.
 
-        ``batch``: one from `empty_batch`, whose seed and conditions hold then; it counts attempts and refusals as they come.
+        ``batch``: one from `empty_batch`, which says the seed and the conditions; it counts attempts and refusals as they come.
         """
-        if batch is None:
-            batch = self.empty_batch(seed, self.conditions(conditions, asked))
-        yield from self._draw(n, batch, self._sampling(n, temperature, top_k, top_p), grammar, unique)
+        yield from draw(self, n, batch, how)
 
     def conditions(self, conditions: BaseModel | Mapping[str, Any] | None, asked: Mapping[str, Any]) -> BaseModel:
         """The modality's Conditions from an instance or its fields; Invalid names the field that is wrong."""
@@ -186,101 +182,26 @@ class Model(Generic[Record]):
         found: BaseModel = validated(self.modality.Conditions, {**base, **asked})
         return found
 
-    def empty_batch(self, seed: int, conditions: BaseModel) -> Batch[Record]:
-        """A batch to be filled, with the origin that each of its rows carries."""
+    def empty_batch(
+        self, seed: int = 0, conditions: BaseModel | Mapping[str, Any] | None = None, **asked: Any
+    ) -> Batch[Record]:
+        """A batch to be filled, with the origin that each of its rows carries; arguments as those of `generate`."""
         if not isinstance(seed, int) or seed < 0:
             raise Invalid("generate.seed", source="--seed", seed=seed)
+        wanted = self.conditions(conditions, asked)
         origin = {"synthetic": True, "model": f"puji {self.name} {self.provenance.get('version', '')}".strip()}
-        return Batch(self.modality, conditions, seed, origin, notes=self.modality.warnings(conditions))
-
-    def _sampling(self, n: int, temperature: float, top_k: int | None, top_p: float | None) -> Sampling:
-        if not isinstance(n, int) or not 1 <= n <= LARGEST:
-            raise Invalid("generate.number", n=n, largest=LARGEST)
-        try:
-            return Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-        except ValueError as error:
-            raise Invalid("generate.sampling", why=str(error)) from error
-
-    def _draw(
-        self, n: int, batch: Batch[Record], sampling: Sampling, grammar: bool, unique: bool
-    ) -> Iterator[Generated[Record]]:
-        """Draw in waves until ``n`` records are accepted; accept in the order of the draws, whatever finishes first."""
-        rules = self.modality.grammar(batch.conditions) if grammar else None
-        accepted = 0
-        seen: set[Record] = set()
-        most = max(PATIENCE * n, HOPE)
-        while accepted < n and batch.attempts < (most if accepted else HOPE):
-            yielded = accepted / batch.attempts if batch.attempts else 1.0
-            missing = n - accepted
-            wave = missing if not batch.attempts else max(WAVE, int(1.1 * missing / max(yielded, 0.05)))
-            wave = min(wave, (most if accepted else HOPE) - batch.attempts)
-            for outcome in self._wave(batch, wave, sampling, rules):
-                if not isinstance(outcome, Invalid) and unique and outcome.record in seen:
-                    outcome = Invalid("generate.duplicate")
-                if isinstance(outcome, Invalid):
-                    batch.refuse(outcome)
-                    continue
-                if accepted == n:
-                    break
-                seen.add(outcome.record) if unique else None
-                accepted += 1
-                yield outcome
-                if accepted == n:
-                    break
-
-    def _wave(
-        self, batch: Batch[Record], size: int, sampling: Sampling, grammar: Grammar | None
-    ) -> Iterator[Generated[Record] | Invalid]:
-        """Draws number ``batch.attempts`` and following, ``size`` of them, in order."""
-        first = batch.attempts
-        prompts: dict[int, list[str]] = {}
-
-        def ask() -> Iterator[Prompt]:
-            for attempt in range(first, first + size):
-                rng = np.random.default_rng([batch.seed, attempt])
-                tokens = self.modality.prompt(batch.conditions, rng)
-                prompts[attempt] = tokens
-                ids, header = flow.pinned(self.modality, self.vocabulary, tokens)
-                yield Prompt(tuple(ids), seed=int(rng.integers(2**63)), header=header)
-
-        room = self.network.config.max_position_embeddings
-        decoded = flow.decode(self.network, self.vocabulary, ask(), grammar, sampling=sampling, max_new_tokens=room)
-        early: dict[int, Decoded] = {}
-        turn = 0
-        with closing(decoded):
-            for one in decoded:
-                early[one.index] = one
-                while turn in early:
-                    done = early.pop(turn)
-                    attempt = first + turn
-                    turn += 1
-                    batch.attempts += 1
-                    yield self._finish(done, attempt, prompts.pop(attempt), batch.conditions)
-
-    def _finish(
-        self, decoded: Decoded, attempt: int, prompt: Sequence[str], conditions: BaseModel
-    ) -> Generated[Record] | Invalid:
-        if decoded.ended != "end":
-            return Invalid(f"generate.{decoded.ended}")
-        record = flow.postprocess(self.modality, self.vocabulary, decoded.ids, prompt)
-        if isinstance(record, Invalid):
-            return record
-        try:
-            self.modality.accept(record, conditions)
-        except Invalid as refusal:
-            return refusal
-        return Generated(record, decoded.logprob, attempt, tuple(prompt))
+        return Batch(self.modality, wanted, seed, origin, notes=self.modality.warnings(wanted))
 
     # -- predict -----------------------------------------------------------------------------------------------------
 
-    def predict(self, record: Record | str, ask: BaseModel | None = None, **asked: Any) -> Answer:
+    def predict(self, record: Record | str, ask: BaseModel | None = None, *, seed: int = 0, **asked: Any) -> Answer:
         """Compare how likely the engine finds each possible answer, or what share of sampled futures comes to pass.
 
-        ``record`` may be given as text. ``ask`` or its fields: an instance of the modality's Ask.
+        ``record`` may be given as text. ``ask`` or its fields: an instance of the modality's Ask. ``seed``: of the futures.
         """
         known = self.record(record)
         question = self.modality.question(known, ask or validated(self.modality.Ask, asked))
-        estimates = self._compare(question) if isinstance(question, Candidates) else self._sample(question)
+        estimates = self._compare(question) if isinstance(question, Candidates) else self._sample(question, seed)
         likelihood, familiar = self._familiar(known)
         return Answer(estimates, likelihood, familiar, notes=("predict.unfamiliar",) if familiar is False else ())
 
@@ -299,15 +220,17 @@ class Model(Generic[Record]):
         pairs = [(ids, continuation) for (ids, _), continuation in zip(prompts, continuations, strict=True)]
         return question.answer(score.score(self.network, pairs, headers=[header for _, header in prompts]))
 
-    def _sample(self, question: Futures, seed: int = 0) -> Mapping[str, Estimate]:
+    def _sample(self, question: Futures, seed: int) -> Mapping[str, Estimate]:
         start, header = flow.pinned(self.modality, self.vocabulary, question.prompt)
-        prompts = (Prompt(tuple(start), seed=seed * question.n + row, header=header) for row in range(question.n))
+        prompts = (Prompt(tuple(start), seed=seed * 2**32 + row, header=header) for row in range(question.n))
+        clocks = [question.clock() for _ in range(question.n)]
         decoded = flow.decode(
             self.network,
             self.vocabulary,
             prompts,
+            question.grammar,
             max_new_tokens=100 * self.network.config.max_position_embeddings,
-            stop=lambda ids: question.stop(self.vocabulary.decode(ids)),
+            stop=lambda row, token: clocks[row](self.vocabulary.words[token]),
         )
         futures = {one.index: self.vocabulary.decode(one.ids) for one in decoded}
         return question.answer([futures[row] for row in range(question.n)])
@@ -352,7 +275,17 @@ class Model(Generic[Record]):
             raise Invalid("explain.method", method=method)
         seen = attention.rollout(attention.attention_maps(self.network, ids))
         pictures = self.modality.render_explanation(known, tokens, found.scores, seen)
-        return Explanation(target, method, tokens, found.scores, seen, found.value, found.completeness_error, pictures)
+        return Explanation(
+            self.modality.name,
+            target,
+            method,
+            tokens,
+            found.scores,
+            seen,
+            found.value,
+            found.completeness_error,
+            pictures,
+        )
 
     def embed(self, records: Sequence[Record | str] | str) -> np.ndarray:
         """Mean of the last hidden states over each record's tokens, shape (len(records), width)."""
@@ -392,18 +325,3 @@ class Model(Generic[Record]):
 def _several(records: Sequence[Any] | str) -> Sequence[Any]:
     """A text alone is one record, not its characters."""
     return [records] if isinstance(records, str) else records
-
-
-def validated(kind: type[BaseModel], fields: Mapping[str, Any]) -> Any:
-    """An instance of ``kind`` from its fields; what is wrong comes out as Invalid naming the field."""
-    try:
-        return kind(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        option = ".".join(str(part) for part in first["loc"])
-        if isinstance(cause, Invalid):
-            raise cause.at(f"--{option}" if option else "", None) from error
-        if first["type"] == "extra_forbidden":
-            raise Invalid("options.unknown", source=f"--{option}", known=", ".join(kind.model_fields)) from error
-        raise Invalid("options.wrong", source=f"--{option}", why=first["msg"]) from error

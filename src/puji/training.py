@@ -15,13 +15,14 @@ import torch
 
 from puji import corpus, registry
 from puji.card import card
-from puji.engine import checkpoint, curve, score, train
+from puji.curve import loss_curve
+from puji.engine import checkpoint, score, train
 from puji.engine import network as networks
 from puji.engine.settings import Settings
 from puji.engine.state import states
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
-from puji.files import refusal
+from puji.files import atomic_write, refusal
 from puji.interrupts import heard
 from puji.modality import END, Modality
 from puji.model import Model
@@ -174,7 +175,7 @@ def fit(
     if int(os.environ.get("RANK", "0")) == 0:
         model.save(target, card=card(model))
         if (run / "log.jsonl").exists():  # not where it was interrupted before the first line
-            curve.loss_curve(run / "log.jsonl", run / "loss.svg")
+            atomic_write(run / "loss.svg", loss_curve(run / "log.jsonl"))
     tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
     return model
 

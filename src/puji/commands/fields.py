@@ -138,34 +138,26 @@ def take_asked(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked(model: Any, asked: Mapping[str, Any]) -> Any:
-    """``asked`` as the pydantic ``model``. Raises Invalid, naming the option, for a value that it does not take."""
-    import pydantic
+    """``asked`` as the pydantic ``model``. Raises Invalid, naming the option as it was typed, for a value it does not take."""
+    from puji.options import validated
 
     try:
-        return model.model_validate(dict(asked))
+        return validated(model, asked)
     except Invalid as refusal:
-        raise as_typed(refusal, asked, _guilty(model, asked, refusal.reason)) from refusal
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, Invalid):
-            raise as_typed(cause, asked, name) from error
-        raise Invalid("cli.bad_value", option=typed_as(name), value=str(first.get("input"))[:80]) from error
+        name = refusal.source.removeprefix("--") or _guilty(model, asked, refusal.reason)
+        raise as_typed(refusal, asked, name) from refusal
 
 
 def _guilty(model: Any, asked: Mapping[str, Any], reason: str) -> str:
     """The field that is refused for ``reason`` also when it is asked for alone; '' if it takes several."""
-    import pydantic
+    from puji.options import validated
 
     for name, value in asked.items():
         try:
-            model.model_validate({name: value})
+            validated(model, {name: value})
         except Invalid as refusal:
             if refusal.reason == reason:
                 return name
-        except pydantic.ValidationError:
-            continue
     return ""
 
 

@@ -70,20 +70,23 @@ def generate(
     out: Path | None,
     form: str | None,
     model: Path | None,
+    seed: int,
     no_grammar: bool,
-    **sampling: Any,
+    **how: Any,
 ) -> None:
     """Generate and write; conditions and target are checked before anything slow begins."""
     modality = modality_class(name)
     conditions = checked(modality.Conditions, asked)
     check_out(out, form, known_endings(modality))
     loaded = load(name, model)
-    batch = loaded.empty_batch(sampling["seed"], conditions)
+    from puji.generation import Drawing
+
+    batch = loaded.empty_batch(seed, conditions)
     for remark in batch.notes:
         note("cli.note", text=remark.message())
     visible = out is None and not as_table(out, form) and on_terminal()
     made = 0
-    drawn = loaded.stream(n, batch=batch, grammar=not no_grammar, **sampling)
+    drawn = loaded.stream(n, batch, Drawing(grammar=not no_grammar, **how))
     # Closed at once also on an error, so that no thread draws on.
     with closing(drawn), sink(batch, out, form) as take, progress("cli.generating", n, visible) as advance:
         for one in drawn:
@@ -101,7 +104,8 @@ def generate(
 @contextmanager
 def sink(batch: Any, out: Path | None, form: str | None) -> Iterator[Callable[[Any], None]]:
     """What takes each record of ``batch``: rows are written as they come, other formats once all records are there."""
-    if out is None or out.suffix.lower() in TABLES:
+    ending = "" if out is None else out.suffix.lower()
+    if out is None or (ending in TABLES and ending not in batch.modality.formats):
         with rows_to(out, form) as rows:
             yield lambda one: rows.write(batch.row(one))
     else:

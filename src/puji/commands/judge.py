@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from puji.errors import Invalid
 from puji.files import whole
 from puji.language import translate
 from puji.tables import TABLES
+
+if TYPE_CHECKING:
+    from puji.modality import Raw
 
 SHOWN = 20
 """Refused records that are told one by one; all are counted."""
@@ -292,12 +295,12 @@ def named_file(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def contents(modality: Any, path: Path) -> list[str]:
-    """What the file ``path`` holds, not cleaned; a sample that cannot even be read counts as an empty, invalid one."""
+def contents(modality: Any, path: Path) -> list[Raw | Invalid]:
+    """What the file ``path`` holds, not cleaned. Raises Invalid if it holds nothing."""
     if not exists(path):
         raise Invalid("data.missing", source=str(path))
-    found = ["" if isinstance(raw, Invalid) else str(raw.content) for raw in modality.read(path)]
-    if not any(found):
+    found = list(modality.read(path))
+    if all(isinstance(raw, Invalid) or not raw.content for raw in found):
         raise Invalid("cli.nothing_read", source=str(path))
     return found
 

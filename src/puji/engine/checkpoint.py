@@ -28,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 
 from puji.engine.vocabulary import PAD, SPELL, Vocabulary
 from puji.errors import Invalid
+from puji.files import sha256
 
 FORMAT = 1
 PROVENANCE = "modality.json"
@@ -230,12 +231,6 @@ def _digest(about: Mapping[str, Any]) -> str:
 def check_index(folder: Path, entry: Mapping[str, Any]) -> None:
     """Compare a released folder with its entry in index.json (name, version, bytes, sha256). Raises Invalid."""
     _check(folder / PROVENANCE, {"bytes": None, "sha256": entry["sha256"]})
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _check(path: Path, expected: Mapping[str, Any]) -> None:

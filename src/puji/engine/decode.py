@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 
 import torch
 from transformers import LlamaForCausalLM
 
-from puji.engine.batch import Batch, Decoded, Ending, Prompt, Rules
 from puji.engine.grammar import GrammarTable
 from puji.engine.sampling import Sampling
+from puji.engine.slots import Decoded, Ending, Prompt, Rules, Slots
 from puji.engine.step import ROWS, Precision, Weights, prepare
 
 FEW = 16
@@ -31,7 +31,7 @@ def decode(
     max_new_tokens: int,
     sampling: Sampling | None = None,
     grammar: GrammarTable | None = None,
-    stop: Callable[[Sequence[int]], bool] | None = None,
+    stop: Callable[[int, int], bool] | None = None,
     dtype: Precision = "auto",
     forbid: Collection[int] = (),
 ) -> Generator[Decoded, None, None]:
@@ -56,9 +56,9 @@ def decode(
         Temperature, top-k, top-p; by default the model's own distribution.
     grammar : GrammarTable or None
         What may follow what. A row ends as "dead" where nothing may follow, or only what the model itself all but rules out
-        (`puji.engine.batch.FORCED`).
+        (`puji.engine.slots.FORCED`).
     stop : callable or None
-        Sees the ids generated so far; True ends the row.
+        Sees the place of a row's prompt and each id that is drawn for it, in their order; True ends the row.
     dtype : "auto", "float32" or "bfloat16"
         Precision of the matrix products; "auto" is bfloat16 where the processor has it.
     forbid : collection of int
@@ -102,13 +102,13 @@ def _decode(weights: Weights, prompts: Iterator[Prompt], rules: Rules) -> Genera
     feed = _Feed(itertools.chain(first, prompts))
     del first
     if threads == 1:
-        for finished in _run(Batch(weights, slots, rules), feed):
+        for finished in _run(Slots(weights, slots, rules), feed):
             yield from finished
     else:
-        yield from _threaded(lambda: _run(Batch(weights, slots, rules), feed), workers)
+        yield from _threaded(lambda: _run(Slots(weights, slots, rules), feed), workers)
 
 
-def _run(batch: Batch, feed: _Feed) -> Iterator[list[Decoded]]:
+def _run(batch: Slots, feed: _Feed) -> Iterator[list[Decoded]]:
     """Keep the slots of ``batch`` filled from ``feed``; the rows that finish, step by step."""
     more = True
     while True:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from puji.files import atomic_write
+
 
 class Log:
     """The lines of a run, appended as it goes, and cut back to where a resumed run continues."""
@@ -32,7 +34,5 @@ class Log:
             if line["step"] <= step:
                 lines.append(line)
         if write:
-            temporary = self.path.with_suffix(".partial")
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-            temporary.replace(self.path)
+            atomic_write(self.path, "".join(json.dumps(line) + "\n" for line in lines))
         return lines

@@ -61,16 +61,12 @@ def build(settings: LlamaConfig, *, seed: int) -> LlamaForCausalLM:
         return LlamaForCausalLM(settings)
 
 
-def resized(network: LlamaForCausalLM, moved_ids: list[int], vocabulary: int, *, seed: int) -> LlamaForCausalLM:
-    """``network`` for a larger vocabulary: row i of the embedding moves to ``moved_ids[i]``, new rows start afresh."""
-    settings = LlamaConfig(**{**network.config.to_dict(), "vocab_size": vocabulary})
-    larger = build(settings, seed=seed)
-    weights = {name: value for name, value in network.state_dict().items() if "embed_tokens" not in name}
-    weights.pop("lm_head.weight", None)
-    larger.load_state_dict(weights, strict=False)
-    with torch.no_grad():
-        larger.model.embed_tokens.weight[torch.tensor(moved_ids)] = network.model.embed_tokens.weight
-    return larger
+def bf16_in_hardware() -> bool:
+    """Whether the processor multiplies bfloat16 matrices itself."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def parameters(network: LlamaForCausalLM) -> int:

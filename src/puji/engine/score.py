@@ -49,7 +49,7 @@ def score(
     sequences = [[*prompt, *continuation] for prompt, continuation in pairs]
     if any(len(continuation) and not len(prompt) for prompt, continuation in pairs):
         raise ValueError("a continuation needs a prompt of at least one id")
-    logprobs = _token_logprobs(network, sequences, batch_tokens, headers)
+    logprobs = token_logprobs(network, sequences, batch_tokens, headers)
     return np.array([tokens[len(prompt) :].sum() for (prompt, _), tokens in zip(pairs, logprobs, strict=True)], float)
 
 
@@ -63,7 +63,38 @@ def token_logprobs(
 
     The first token has nothing before it and gets 0. See `score` for the options and errors.
     """
-    return _token_logprobs(network, ids_list, batch_tokens, headers)
+    _check(network, ids_list, headers)
+    context = network.config.max_position_embeddings
+    result = [np.zeros(len(ids)) for ids in ids_list]
+    # Input -> who wants what of it: (sequence, first predicted token, one past the last).
+    wanted: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
+    for owner, ids in enumerate(ids_list):
+        header = headers[owner] if headers else 0
+        for start, first, stop in window.segments(len(ids) - 1, header, context):
+            piece = (*ids[: min(header, stop)], *ids[start:stop])
+            wanted.setdefault(piece, []).append((owner, first + 1, stop + 1))
+    # In this order a prefix comes right before what extends it, and one pass serves both.
+    pieces: list[tuple[int, ...]] = []
+    served: list[list[tuple[tuple[int, int, int], int]]] = []
+    for piece in sorted(wanted):
+        if pieces and piece[: len(pieces[-1])] == pieces[-1]:
+            pieces[-1] = piece
+        else:
+            pieces.append(piece)
+            served.append([])
+        served[-1].extend((want, len(piece)) for want in wanted[piece])
+    for index, hidden in _hidden(network, pieces, batch_tokens):
+        positions = torch.cat([torch.arange(n - (b - a), n) for (_, a, b), n in served[index]])
+        targets = torch.cat([torch.as_tensor(ids_list[owner][a:b]) for (owner, a, b), _ in served[index]])
+        chunk = max(1, LOGITS // network.config.vocab_size)
+        logprobs = [
+            _picked(network, hidden[where], target)
+            for where, target in zip(positions.split(chunk), targets.split(chunk), strict=True)
+        ]
+        parts = torch.cat(logprobs).split([b - a for (_, a, b), _ in served[index]])
+        for ((owner, a, b), _), part in zip(served[index], parts, strict=True):
+            result[owner][a:b] = part.numpy()
+    return result
 
 
 def embed(
@@ -99,43 +130,6 @@ def _check(network: LlamaForCausalLM, ids_list: Sequence[Sequence[int]], headers
         if not all(0 <= token < network.config.vocab_size for token in ids):
             raise ValueError(f"sequence {i} has ids outside the vocabulary")
         window.check(headers[i] if headers else 0, len(ids), network.config.max_position_embeddings)
-
-
-def _token_logprobs(
-    network: LlamaForCausalLM, ids_list: Sequence[Sequence[int]], batch_tokens: int, headers: Sequence[int] | None
-) -> list[Array]:
-    _check(network, ids_list, headers)
-    context = network.config.max_position_embeddings
-    result = [np.zeros(len(ids)) for ids in ids_list]
-    # Input -> who wants what of it: (sequence, first predicted token, one past the last).
-    wanted: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
-    for owner, ids in enumerate(ids_list):
-        header = headers[owner] if headers else 0
-        for start, first, stop in window.segments(len(ids) - 1, header, context):
-            piece = (*ids[: min(header, stop)], *ids[start:stop])
-            wanted.setdefault(piece, []).append((owner, first + 1, stop + 1))
-    # In this order a prefix comes right before what extends it, and one pass serves both.
-    pieces: list[tuple[int, ...]] = []
-    served: list[list[tuple[tuple[int, int, int], int]]] = []
-    for piece in sorted(wanted):
-        if pieces and piece[: len(pieces[-1])] == pieces[-1]:
-            pieces[-1] = piece
-        else:
-            pieces.append(piece)
-            served.append([])
-        served[-1].extend((want, len(piece)) for want in wanted[piece])
-    for index, hidden in _hidden(network, pieces, batch_tokens):
-        positions = torch.cat([torch.arange(n - (b - a), n) for (_, a, b), n in served[index]])
-        targets = torch.cat([torch.as_tensor(ids_list[owner][a:b]) for (owner, a, b), _ in served[index]])
-        chunk = max(1, LOGITS // network.config.vocab_size)
-        logprobs = [
-            _picked(network, hidden[where], target)
-            for where, target in zip(positions.split(chunk), targets.split(chunk), strict=True)
-        ]
-        parts = torch.cat(logprobs).split([b - a for (_, a, b), _ in served[index]])
-        for ((owner, a, b), _), part in zip(served[index], parts, strict=True):
-            result[owner][a:b] = part.numpy()
-    return result
 
 
 def _picked(network: LlamaForCausalLM, hidden: Tensor, targets: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from puji.files import atomic_write, temporary_of
 
 KEPT = 2
 """Saved states that stay in the folder: if the newest cannot be read, the one before it is used."""
@@ -23,26 +24,14 @@ def states(folder: Path) -> list[Path]:
 def write(folder: Path, step: int, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> Path:
     """Save ``tensors`` and JSON ``scalars`` of ``step``; the file appears under its name when it is on the disk.
 
-    Raises OSError if it cannot be written (full disk); nothing is left behind then, and older states stay.
+    Raises Invalid if it cannot be written (full disk); nothing is left behind then, and older states stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"state-{step:010d}.safetensors"
-    temporary = folder / f"{target.name}.{os.getpid()}.partial"
-    whole = {name: value.detach().contiguous() for name, value in tensors.items()}
-    content = save(whole, {"puji": json.dumps(scalars)})
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(folder)
-    for old in states(folder)[KEPT:]:
+    contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
+    atomic_write(target, save(contiguous, {"puji": json.dumps(scalars)}))
+    for old in [*states(folder)[KEPT:], *_cut_off(folder)]:
         old.unlink(missing_ok=True)
-    for partial in folder.glob("state-*.partial"):
-        partial.unlink(missing_ok=True)
     return target
 
 
@@ -60,16 +49,10 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 def discard(folder: Path) -> None:
     """Remove the saved states in ``folder``."""
-    for path in [*states(folder), *folder.glob("state-*.partial")]:
+    for path in [*states(folder), *_cut_off(folder)]:
         path.unlink(missing_ok=True)
 
 
-def _sync(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut, where the system can (not on Windows)."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _cut_off(folder: Path) -> list[Path]:
+    """What a process that was killed while it wrote a state has left."""
+    return list(folder.glob(temporary_of("state-*.safetensors")))

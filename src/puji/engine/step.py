@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from puji.engine.network import bf16_in_hardware
 from puji.engine.surroundings import threads_set
 
 try:
@@ -36,8 +37,7 @@ lines (twice as slow), and the kernel reads one position too far."""
 def precision(dtype: Precision) -> torch.dtype:
     """The torch type; "auto" is bfloat16 where the processor multiplies it in hardware. Raises ValueError if unknown."""
     if dtype == "auto":
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if bf16_in_hardware() else torch.float32
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype {dtype!r}: choose auto, float32 or bfloat16")
     return torch.float32 if dtype == "float32" else torch.bfloat16

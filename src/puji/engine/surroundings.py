@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
+from puji.engine.network import bf16_in_hardware
 from puji.engine.settings import Settings
 from puji.interrupts import heard
 
@@ -28,12 +29,7 @@ def bf16(precision: str, width: int) -> bool:
     """Whether to compute in bfloat16; "auto": where the processor multiplies in it and ``width`` makes it worthwhile."""
     if precision != "auto":
         return precision == "bf16"
-    if width < BF16_FROM:
-        return False
-    if hasattr(torch.cpu, "get_capabilities"):
-        able = torch.cpu.get_capabilities()
-        return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return width >= BF16_FROM and bf16_in_hardware()
 
 
 def compiles(settings: Settings) -> bool:

@@ -54,7 +54,7 @@ def train(
 
     Raises ValueError for no records, sequences that do not fit the network, and a state of another run;
     FileExistsError if ``folder`` holds a state and ``resume`` is False; FloatingPointError if the loss diverges;
-    OSError if a file cannot be written.
+    Invalid or OSError if a file cannot be written.
     """
     if not len(dataset):
         raise ValueError("there are no training records")

@@ -89,15 +89,6 @@ class Vocabulary:
             result.append(spelled.decode("utf-8", errors="replace"))
         return result
 
-    def extended(self, tokens: Sequence[str]) -> Vocabulary:
-        """A vocabulary with ``tokens`` (unknown ones only) appended to the modality's; see `moved_ids` for the weights."""
-        known = self.words[1 : self.spell]
-        return Vocabulary([*known, *(token for token in dict.fromkeys(tokens) if token not in self.ids)])
-
-    def moved_ids(self, larger: Vocabulary) -> list[int]:
-        """For each of this vocabulary's ids, the id of the same word in ``larger``."""
-        return [larger.ids[word] for word in self.words]
-
     def tokenizer_json(self, splitter: str, end: str) -> dict[str, Any]:
         """The same vocabulary as a Hugging Face ``tokenizer.json``, for use without Puji.
 

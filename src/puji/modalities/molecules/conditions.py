@@ -13,49 +13,7 @@ from puji.modalities.molecules import fragments
 from puji.modalities.molecules.molecule import canonical, parse
 from puji.modalities.molecules.properties import PROPERTIES
 from puji.modality import Invalid
-
-
-class Range(BaseModel):
-    """A number, or all numbers from ``low`` to ``high``. Written 2.5, "2.5", "2:3", [2, 3] or {"low": 2, "high": 3}."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, value: Any, option: str = "") -> Range:
-        """``value`` as a range. Raises Invalid, naming ``option``, if it is no finite number or range, or upside down."""
-        if isinstance(value, Range):
-            return value
-        parts: Any = value
-        if isinstance(value, str):
-            parts = value.split(":")
-        elif isinstance(value, dict):
-            parts = [value.get("low"), value.get("high")] if set(value) == {"low", "high"} else []
-        elif isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
-            parts = [value]
-        try:
-            numbers = [float(part) for part in parts]
-        except (TypeError, ValueError) as error:
-            raise Invalid("molecules.range", option=option, value=value) from error
-        if len(numbers) not in (1, 2) or not all(math.isfinite(number) for number in numbers):
-            raise Invalid("molecules.range", option=option, value=value)
-        if numbers[0] > numbers[-1]:
-            raise Invalid("molecules.range_reversed", option=option, low=numbers[0], high=numbers[-1])
-        return cls(low=numbers[0], high=numbers[-1])
-
-    @property
-    def single(self) -> bool:
-        """Whether one value was asked for, not a range."""
-        return self.low == self.high
-
-    def distance(self, value: float) -> float:
-        """How far ``value`` lies outside; 0 inside."""
-        return max(self.low - value, value - self.high, 0.0)
-
-    def __str__(self) -> str:
-        return f"{self.low:g}" if self.single else f"{self.low:g}:{self.high:g}"
+from puji.options import Range
 
 
 class Conditions(BaseModel):
@@ -63,26 +21,26 @@ class Conditions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    logp: Range | None = None
-    tpsa: Range | None = None
-    qed: Range | None = None
-    sa: Range | None = None
-    weight: Range | None = None
+    logp: Range[float] | None = None
+    tpsa: Range[float] | None = None
+    qed: Range[float] | None = None
+    sa: Range[float] | None = None
+    weight: Range[float] | None = None
     keep: str | None = Field(default=None, validation_alias=AliasChoices("keep", "scaffold", "fragment"))
     linker: str | None = None
     like: str | None = None
-    similarity: Range | None = None
+    similarity: Range[float] | None = None
 
     @field_validator("logp", "tpsa", "qed", "sa", "weight", "similarity", mode="before")
     @classmethod
-    def _range(cls, value: Any, info: ValidationInfo) -> Range | None:
+    def _range(cls, value: Any, info: ValidationInfo) -> Range[float] | None:
         if value is None:
             return None
         name = str(info.field_name)
         lowest, highest = 0.0, 1.0
         if name in PROPERTIES:
             lowest, highest = PROPERTIES[name].lowest, PROPERTIES[name].highest
-        asked = Range.of(value, name)
+        asked = Range[float].of(value, name)
         if asked.low < lowest or asked.high > highest:
             raise Invalid("molecules.limits", option=name, value=str(asked), lowest=lowest, highest=highest)
         return asked
@@ -142,12 +100,12 @@ class Conditions(BaseModel):
         """The part to keep, or the two ends of the linker, with points numbered from 1 if there are any."""
         return self.keep if self.keep is not None else self.linker
 
-    def properties(self) -> dict[str, Range]:
+    def properties(self) -> dict[str, Range[float]]:
         """The properties asked for, in their fixed order."""
         return {name: getattr(self, name) for name in PROPERTIES if getattr(self, name) is not None}
 
 
-def highest_qed(logp: Range | None, tpsa: Range | None, weight: Range | None) -> float:
+def highest_qed(logp: Range[float] | None, tpsa: Range[float] | None, weight: Range[float] | None) -> float:
     """The highest QED of any molecule whose logP, TPSA and weight lie in these ranges.
 
     QED is a weighted geometric mean of eight desirabilities (Bickerton et al., Nature Chem. 4:90, 2012): three of them are

@@ -18,21 +18,14 @@ import numpy as np
 from rdkit import rdBase
 from scipy.stats import wasserstein_distance
 
+from puji.arrays import load_arrays, pack_strings, save_arrays, unpack_strings
+from puji.intervals import average, proportion
 from puji.modalities.molecules import chemnet
 from puji.modalities.molecules.analysis import COMPARED, Progress, analyse, canonical, canonical_hashes, hashes
-from puji.modalities.molecules.data import (
-    MEMBERS,
-    Split,
-    cache_folder,
-    load_arrays,
-    moses_file,
-    moses_split,
-    pack_strings,
-    save_arrays,
-    unpack_strings,
-)
+from puji.modalities.molecules.data import MOSES, Split, moses_file, moses_split
 from puji.modalities.molecules.similarity import SimilarityIndex, scan, similarity_index
 from puji.modality import Invalid, Metric
+from puji.public import cache_folder
 
 VERSION = 1
 """Raise when anything that enters the cached statistics is computed in another way."""
@@ -92,7 +85,7 @@ def moses_references(
     Parameters
     ----------
     folder : Path or None
-        Where `puji.modalities.molecules.data.get_moses` put the files.
+        Where ``data.MOSES.fetched`` put the files.
     cache : Path or None
         Where the statistics are kept, by data, code and RDKit version; default ``metrics`` in the cache folder.
     workers : int
@@ -107,7 +100,7 @@ def moses_references(
 
     def source(name: Split) -> tuple[str, Source]:
         moses_file(name, folder)
-        return MEMBERS[f"moses/dataset/data/{name}.csv.gz"], lambda: list(moses_split(name, folder))
+        return MOSES.files[f"{name}.csv.gz"], lambda: list(moses_split(name, folder))
 
     identity, train = source("train")
     known = _cached(
@@ -188,26 +181,6 @@ def cosine(a: Mapping[str, int], b: Mapping[str, int]) -> float:
     """Cosine of two sparse vectors of counts; nan if one is empty."""
     norms = math.sqrt(sum(n * n for n in a.values()) * sum(n * n for n in b.values()))
     return sum(n * b.get(name, 0) for name, n in a.items()) / norms if norms else math.nan
-
-
-def proportion(hits: int, n: int, better: str = "up") -> Metric:
-    """``hits`` of ``n`` with Wilson's 95 % interval: J. Am. Stat. Assoc. 22:209 (1927)."""
-    if n == 0:
-        return Metric(math.nan, 0, better)
-    z, p = 1.959964, hits / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Metric(p, n, better, max(0.0, middle - half), min(1.0, middle + half))
-
-
-def average(values: np.ndarray) -> Metric:
-    """Mean of ``values`` with its normal 95 % interval; higher is better."""
-    n = len(values)
-    if n == 0:
-        return Metric(math.nan, 0, "up")
-    mean = float(values.mean(dtype=np.float64))
-    half = 1.959964 * float(values.std(ddof=1, dtype=np.float64)) / math.sqrt(n) if n > 1 else math.inf
-    return Metric(mean, n, "up", mean - half, mean + half)
 
 
 def moses(

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from rdkit import Chem
 from rdkit.Chem import rdBase, rdMolDescriptors
 
+from puji.arrays import pack_strings, unpack_strings
 from puji.modalities.molecules import conditions, fragments, views
 from puji.modalities.molecules.bins import Bins
-from puji.modalities.molecules.conditions import Range
-from puji.modalities.molecules.data import get_moses, moses_file, pack_strings, unpack_strings
+from puji.modalities.molecules.data import MOSES
 from puji.modalities.molecules.draw import explanation_svg, grid, molecule_svg
 from puji.modalities.molecules.grammar import SmilesGrammar
 from puji.modalities.molecules.molecule import Molecule, parse, scaffold, standardise
@@ -36,11 +36,12 @@ from puji.modalities.molecules.tokens import (
 )
 from puji.modalities.molecules.write import FORMATS, write
 from puji.modality import Candidate, Candidates, Estimate, Grammar, Invalid, Metric, Modality, Raw, View
+from puji.options import Range
 
 
 def _moses_training() -> Path:
     """Fetches MOSES and gives its training set."""
-    return moses_file("train", get_moses())
+    return MOSES.file("train.csv.gz", MOSES.fetched())
 
 
 NEIGHBOURS = 20_000
@@ -64,9 +65,7 @@ class Molecules(Modality[Molecule]):
     shares: ClassVar[Mapping[str, float]] = views.SHARES
     """How often training shows each direction; see `views`."""
 
-    def __init__(self, column: str | None = None) -> None:
-        """``column``: the column of tables that holds the SMILES; None: found by its name or by what parses."""
-        self.column = column
+    def __init__(self) -> None:
         self.bins: dict[str, Bins] = {}
         self.analogues = views.Analogues()
         self.neighbours: SimilarityIndex | None = None
@@ -75,7 +74,7 @@ class Molecules(Modality[Molecule]):
 
     def read(self, source: Path) -> Iterator[Raw | Invalid]:
         """Molecules of .smi, .txt, .csv, .tsv, .parquet and .sdf files, each also as .gz, or of a folder of them."""
-        return read(source, self.column)
+        return read(source)
 
     def preprocess(self, raw: Raw) -> Molecule:
         """Parse (SMILES or the block of an SDF record), keep the largest fragment, neutralise, write canonically."""
@@ -147,7 +146,7 @@ class Molecules(Modality[Molecule]):
 
     def describe(self, record: Molecule) -> conditions.Conditions:
         """The properties of a molecule as conditions; asking for them prompts with the bins it lies in."""
-        values = {name: Range.of(known.compute(record.mol)) for name, known in PROPERTIES.items()}
+        values = {name: Range[float].of(known.compute(record.mol)) for name, known in PROPERTIES.items()}
         return conditions.Conditions.model_construct(None, **values)
 
     def prompt(self, conditions: BaseModel, rng: np.random.Generator) -> list[str]:
@@ -302,11 +301,11 @@ class Molecules(Modality[Molecule]):
         """The molecule of a canonical SMILES that `dump` gave."""
         return Molecule(line)
 
-    def write(self, rows: Sequence[Mapping[str, Any]], target: Path) -> None:
+    def write(self, records: Sequence[Molecule], rows: Sequence[Mapping[str, Any]], target: Path) -> None:
         """An SDF with 2D coordinates and all fields as properties, or a SMILES file."""
         write(rows, target)
 
-    def figure(self, rows: Sequence[Mapping[str, Any]], kind: str) -> str | bytes:
+    def figure(self, records: Sequence[Molecule], rows: Sequence[Mapping[str, Any]], kind: str) -> str | bytes:
         """A grid of the molecules with their properties, as SVG text or PNG bytes."""
         return grid(rows, kind)
 
@@ -326,19 +325,30 @@ class Molecules(Modality[Molecule]):
 
         return demo(model, seed)
 
-    def metrics(self, generated: Sequence[str], references: Mapping[str, Any]) -> dict[str, Metric]:
-        """The MOSES benchmark. ``references``: SMILES under "train", "test" and perhaps "test_scaffolds"; none: MOSES's."""
+    def metrics(
+        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+    ) -> dict[str, Metric]:
+        """The MOSES benchmark. ``references``: "train", "test" and perhaps "test_scaffolds"; none: those of MOSES."""
         from puji.modalities.molecules.metrics import References, moses, moses_references
 
+        smiles: dict[str, Any] = {
+            name: [_smiles(one) for one in found] for name, found in {**references, "": samples}.items()
+        }
+        generated = smiles.pop("")
         if not references:
             return moses(generated, moses_references())
         if not {"train", "test"} <= set(references) <= {"train", "test", "test_scaffolds"}:
             raise Invalid("molecules.references")
-        return moses(generated, References.of(**references))
+        return moses(generated, References.of(**smiles))
 
 
 def _asked(given: BaseModel) -> conditions.Conditions:
     return given if isinstance(given, conditions.Conditions) else conditions.Conditions()
+
+
+def _smiles(sample: Raw | Invalid) -> str:
+    """The SMILES of a sample; empty, and so invalid, where none could be read."""
+    return "" if isinstance(sample, Invalid) else str(sample.content)
 
 
 def _from_block(block: str) -> Chem.Mol:

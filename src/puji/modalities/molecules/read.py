@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -14,7 +11,8 @@ import polars.selectors as cs
 
 from puji.modalities.molecules.molecule import parse
 from puji.modality import Invalid, Raw
-from puji.text import Line, lines, opened
+from puji.sources import CHUNK, cells, each_file, ending, parquet
+from puji.text import Line, lines
 
 ENDINGS = (".smi", ".smiles", ".txt", ".csv", ".tsv", ".parquet", ".pq", ".sdf", ".sd", ".mol")
 """File name endings that `read` knows, each also with ``.gz``."""
@@ -26,54 +24,26 @@ LONGEST_RECORD = 1_000_000
 """Characters of one record of an SDF."""
 LOOKED_AT = 20
 """Rows that are tried where no column's name tells which holds the SMILES."""
-CHUNK = 50_000
-"""Rows of a Parquet file held at once."""
 
 
-def read(source: Path, column: str | None = None) -> Iterator[Raw | Invalid]:
+def read(source: Path) -> Iterator[Raw | Invalid]:
     """Yield the molecules of a file, or of all files in a folder that have a known ending, as SMILES or Mol blocks.
 
-    ``column``: the column of a table that holds the SMILES; None: found by its name, else by what parses.
+    The column of a table that holds the SMILES is found by its name, else by what parses.
     A file that holds nothing, is binary, damaged, missing or of an unknown kind comes out as one Invalid.
     """
-    if source.is_dir():
-        files = sorted(path for path in source.rglob("*") if path.is_file() and _ending(path) in ENDINGS)
-        if not files:
-            yield Invalid("molecules.read.folder", source=str(source), endings=", ".join(ENDINGS))
-    else:
-        files = [source]
-    for path in files:
-        yield from _file(path, column)
+    yield from each_file(source, ENDINGS, _file)
 
 
-def _ending(path: Path) -> str:
-    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
-
-
-def _file(path: Path, column: str | None) -> Iterator[Raw | Invalid]:
-    ending, found = _ending(path), False
-    try:
-        if ending in (".parquet", ".pq"):
-            items = _parquet(path, column)
-        elif ending in (".sdf", ".sd", ".mol"):
-            items = _sdf(path)
-        elif ending in (".csv", ".tsv"):
-            items = _table(path, "\t" if ending == ".tsv" else None, column)
-        elif ending in ENDINGS:
-            items = _smiles(path)
-        else:
-            raise Invalid("molecules.read.ending", endings=", ".join(ENDINGS))
-        for item in items:
-            found = True
-            yield item if isinstance(item, Raw) else item.at(str(path), item.line)
-        if not found:
-            raise Invalid("molecules.read.nothing")
-    except Invalid as refusal:
-        yield refusal.at(str(path), refusal.line)
-    except FileNotFoundError:
-        yield Invalid("molecules.read.missing", source=str(path))
-    except OSError as error:
-        yield Invalid("molecules.read.failed", source=str(path), why=error.strerror or str(error))
+def _file(path: Path) -> Iterator[Raw | Invalid]:
+    kind = ending(path)
+    if kind in (".parquet", ".pq"):
+        return _parquet(path)
+    if kind in (".sdf", ".sd", ".mol"):
+        return _sdf(path)
+    if kind in (".csv", ".tsv"):
+        return _table(path, "\t" if kind == ".tsv" else None)
+    return _smiles(path)
 
 
 def _smiles(path: Path) -> Iterator[Raw | Invalid]:
@@ -89,7 +59,7 @@ def _smiles(path: Path) -> Iterator[Raw | Invalid]:
         yield Raw(words[0], str(path), number)
 
 
-def _table(path: Path, separator: str | None, column: str | None) -> Iterator[Raw | Invalid]:
+def _table(path: Path, separator: str | None) -> Iterator[Raw | Invalid]:
     """One molecule a line. A quoted cell must not hold a line break."""
     numbered = lines(path)
     for line in numbered:
@@ -101,12 +71,12 @@ def _table(path: Path, separator: str | None, column: str | None) -> Iterator[Ra
         return
     number, header = line
     separator = separator or max(",;\t", key=header.count)
-    names = [name.strip() for name in _cells(header, separator)]
-    place = _named(names, column)
+    names = [name.strip() for name in cells(header, separator)]
+    place = _named(names)
     rest: Iterator[Line | Invalid] = numbered
     if place is None:
         first = list(islice(numbered, LOOKED_AT))
-        rows = [_cells(one[1], separator) for one in first if not isinstance(one, Invalid)]
+        rows = [cells(one[1], separator) for one in first if not isinstance(one, Invalid)]
         place = _parsing(rows or [names])
         rest = chain(first, numbered)
         if place is not None and place < len(names) and _parses(names[place]):
@@ -117,26 +87,15 @@ def _table(path: Path, separator: str | None, column: str | None) -> Iterator[Ra
         if isinstance(line, Invalid):
             yield line
         elif line[1].strip():
-            cells = _cells(line[1], separator)
-            if place < len(cells):
-                yield Raw(cells[place].strip(), str(path), line[0])
+            row = cells(line[1], separator)
+            if place < len(row):
+                yield Raw(row[place].strip(), str(path), line[0])
             else:
                 yield Invalid("molecules.read.short_row", line=line[0], columns=len(names))
 
 
-def _cells(line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error:
-        return []
-
-
-def _named(names: list[str], column: str | None) -> int | None:
-    """The place of the column of SMILES by its name; None if no name tells. Raises Invalid if ``column`` is missing."""
-    if column is not None:
-        if column not in names:
-            raise Invalid("molecules.read.column", column=column, columns=", ".join(names[:20]))
-        return names.index(column)
+def _named(names: list[str]) -> int | None:
+    """The place of the column of SMILES by its name; None if no name tells."""
     lower = [name.lower() for name in names]
     return next((lower.index(known) for known in COLUMNS if known in lower), None)
 
@@ -159,35 +118,24 @@ def _parses(text: str) -> bool:
     return True
 
 
-def _parquet(path: Path, column: str | None) -> Iterator[Raw | Invalid]:
+def _parquet(path: Path) -> Iterator[Raw | Invalid]:
     """Line numbers are row numbers, counted from 1."""
-    with tempfile.TemporaryDirectory() as folder:
-        with path.open("rb") as stream:
-            packed = stream.read(2) == b"\x1f\x8b"
-        plain = path
-        if packed:
-            plain = Path(folder) / "table.parquet"
-            with opened(path) as unpacked, plain.open("wb") as target:
-                shutil.copyfileobj(unpacked, target)
-        try:
-            table = pl.scan_parquet(plain, glob=False).with_columns(cs.categorical().cast(pl.String))
-            kinds = table.collect_schema()
-            names = [name for name, kind in kinds.items() if kind == pl.String]
-            place = _named(names, column)
-            if place is None:
-                place = _parsing(
-                    [[str(cell) for cell in row] for row in table.select(names).head(LOOKED_AT).collect().rows()]
-                )
-            if place is None:
-                told = ", ".join(f"{name} ({kind})" for name, kind in islice(kinds.items(), 20))
-                raise Invalid("molecules.read.no_column", columns=told)
-            start = 0
-            while len(cells := table.select(names[place]).slice(start, CHUNK).collect().to_series()):
-                for number, cell in enumerate(cells, start + 1):
-                    yield Raw(cell or "", str(path), number)
-                start += CHUNK
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise Invalid("text.damaged") from error
+    with parquet(path) as scanned:
+        table = scanned.with_columns(cs.categorical().cast(pl.String))
+        kinds = table.collect_schema()
+        names = [name for name, kind in kinds.items() if kind == pl.String]
+        place = _named(names)
+        if place is None:
+            looked_at = table.select(names).head(LOOKED_AT).collect().rows()
+            place = _parsing([[str(cell) for cell in row] for row in looked_at])
+        if place is None:
+            told = ", ".join(f"{name} ({kind})" for name, kind in islice(kinds.items(), 20))
+            raise Invalid("molecules.read.no_column", columns=told)
+        start = 0
+        while len(column := table.select(names[place]).slice(start, CHUNK).collect().to_series()):
+            for number, cell in enumerate(column, start + 1):
+                yield Raw(cell or "", str(path), number)
+            start += CHUNK
 
 
 def _sdf(path: Path) -> Iterator[Raw | Invalid]:

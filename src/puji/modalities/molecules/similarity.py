@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
-from puji.modalities.molecules.data import load_arrays, pack_strings, save_arrays, unpack_strings
 from puji.modality import Invalid
 
 RADIUS = 2
@@ -187,23 +185,6 @@ class SimilarityIndex:
             similarities[row] = common / np.maximum(union, 1)
         where = similarities.argmax(axis=1)
         return Scan(similarities.max(axis=1), where, similarities.mean(axis=1), np.square(similarities).mean(axis=1))
-
-    def save(self, path: Path) -> None:
-        """Write one .npz of plain arrays (about 60 bytes a drug-like molecule)."""
-        save_arrays(
-            path, fingerprints=self.fingerprints, smiles=pack_strings(list(self.smiles)), total=np.asarray(self.total)
-        )
-
-    @classmethod
-    def load(cls, path: Path) -> SimilarityIndex:
-        """Inverse of `save`. Raises Invalid if the file is missing or damaged."""
-        arrays = load_arrays(path)
-        if arrays is None or arrays.keys() != {"fingerprints", "smiles", "total"}:
-            raise Invalid("molecules.similarity_index", path=path)
-        smiles = unpack_strings(arrays["smiles"])
-        if arrays["fingerprints"].shape != (len(smiles), BITS // 8) or not smiles:
-            raise Invalid("molecules.similarity_index", path=path)
-        return cls(arrays["fingerprints"], smiles, int(arrays["total"]))
 
 
 def similarity_index(smiles: Sequence[str], keep: int | None = None, seed: int = 0) -> SimilarityIndex:

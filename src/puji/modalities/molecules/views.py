@@ -17,11 +17,11 @@ import numpy as np
 
 from puji.modalities.molecules import fragments
 from puji.modalities.molecules.bins import Bins
-from puji.modalities.molecules.conditions import Range
 from puji.modalities.molecules.molecule import Molecule, parse, scaffold
 from puji.modalities.molecules.properties import PROPERTIES
 from puji.modalities.molecules.tokens import BAND_TOKENS, BANDS, KEEP, LIKE, body, respelled, tokenize
 from puji.modality import View
+from puji.options import Range
 
 SHARES = {"de novo": 0.60, "properties": 0.18, "keep": 0.12, "like": 0.10}
 """How often each direction is drawn. One that a molecule does not allow becomes de novo."""
@@ -123,16 +123,22 @@ def _read(smiles: str, rng: np.random.Generator) -> list[str]:
     return respelled(tokenize(smiles), rng, BY_CHARACTERS)
 
 
+ALIKE = 0.5
+"""Least similarity, one of `BANDS`, of what is asked for when no similarity is."""
 BAND_SHARES = (0.33, 0.24, 0.19, 0.14, 0.10)
 """Shares of the bands among MOSES molecules with a scaffold in common."""
 
 
-def drawn_band(asked: Range | None, rng: np.random.Generator) -> int:
-    """A band of similarity that overlaps with ``asked``, as often as in training; the nearest one if there is none."""
+def drawn_band(asked: Range[float] | None, rng: np.random.Generator) -> int:
+    """A band of similarity that overlaps with ``asked``, as often as in training; the nearest one if there is none.
+
+    Where nothing is asked, one of those from `ALIKE` on, each as often as the others.
+    """
+    if asked is None:
+        return int(rng.integers(BANDS.index(ALIKE), len(BAND_SHARES)))
     weights = np.array(BAND_SHARES)
-    if asked is not None:
-        low, high = np.array(BANDS[:-1]), np.array(BANDS[1:])
-        weights = weights * np.clip(np.minimum(high, asked.high) - np.maximum(low, asked.low), 0, None) / (high - low)
-        if not weights.any():
-            return similarity_band(min(max(asked.low, BANDS[0]), 0.99)) or 0
+    low, high = np.array(BANDS[:-1]), np.array(BANDS[1:])
+    weights = weights * np.clip(np.minimum(high, asked.high) - np.maximum(low, asked.low), 0, None) / (high - low)
+    if not weights.any():
+        return similarity_band(min(max(asked.low, BANDS[0]), 0.99)) or 0
     return int(rng.choice(len(weights), p=weights / weights.sum()))

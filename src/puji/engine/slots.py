@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -78,11 +78,11 @@ class Rules:
     max_new_tokens: int
     sampling: Sampling
     grammar: GrammarTable | None
-    stop: Callable[[Sequence[int]], bool] | None
+    stop: Callable[[int, int], bool] | None
     forbid: Collection[int]
 
 
-class Batch:
+class Slots:
     """Up to ``slots`` rows, each at its own position; not shared between threads.
 
     Before a step, all but the last id of new prompts is fed in one go, equal prompts once; what is in view after the
@@ -194,7 +194,7 @@ class Batch:
         ended[dead] = DEAD
         if rules.stop is not None:
             for i in np.flatnonzero(ended == GOING):
-                if rules.stop(self._out[rows[i], : int(made[i])].tolist()):
+                if rules.stop(int(self._index[rows[i]]), int(tokens[i])):
                     ended[i] = STOP
         going = ended == GOING
         self._extend(rows[going], tokens[going])

@@ -1,0 +1,88 @@
+"""The measured part of README.md and README.zh.md, from results/*.json, between two marks in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks import common
+
+PAGES = {"en": Path(__file__).parent.parent / "README.md", "zh": Path(__file__).parent.parent / "README.zh.md"}
+BEGIN, END = "<!-- measured: python -m benchmarks.report -->", "<!-- end -->"
+
+HEADS = {
+    "en": ["MOSES, 30,000 molecules", "Puji, raw draws", "Puji, grammar on", "CharRNN (published)"],
+    "zh": ["MOSES，30,000 个分子", "普及，原始采样", "普及，启用语法", "CharRNN（已发表）"],
+}
+ROWS = {
+    "valid": ("valid", "有效率", ".975"),
+    "unique@10k": ("unique of 10,000", "10,000 个中的唯一率", ".999"),
+    "Novelty": ("novelty", "新颖性", ".842"),
+    "Filters": ("pass the medicinal filters", "通过药物化学过滤", ".994"),
+    "FCD/Test": ("FCD to Test (lower is better)", "与 Test 的 FCD（越低越好）", ".073"),
+    "FCD/TestSF": ("FCD to TestSF (lower is better)", "与 TestSF 的 FCD（越低越好）", ".520"),
+    "SNN/Test": ("similarity to nearest test molecule", "与最近测试分子的相似度", ".602"),
+}
+PROSE = {
+    "en": (
+        "Raw draws: mean of {seeds} sampling seeds. These weights saw {tokens:.0f} million tokens, {epochs:.2f} epochs of MOSES,"
+        " in {hours:.1f} core-hours. True training molecules score {floor:.3f} / {floor_sf:.3f}: an FCD of 30,000 molecules"
+        " cannot be 0. From the command line to the first molecule: {first:.1f} s; to 100 molecules with all their properties:"
+        " {hundred:.1f} s (two cores). Raw sampling: {rate:,.0f} molecules a second in bfloat16, {times:.1f} times stock"
+        " `generate` at its best batch."
+    ),
+    "zh": (
+        "原始采样为 {seeds} 个采样种子的平均值。该权重学习了 {tokens:.0f} 百万个词元（MOSES 训练集的 {epochs:.2f} 个 epoch），"
+        "用时 {hours:.1f} 核时。真实训练分子的得分为 {floor:.3f} / {floor_sf:.3f}：30,000 个分子的 FCD 不可能为 0。"
+        "从输入命令到第一个分子：{first:.1f} 秒；到 100 个分子及其全部性质：{hundred:.1f} 秒（双核）。"
+        "原始采样：bfloat16 下每秒 {rate:,.0f} 个分子，是原生 `generate`（取其最佳批量）的 {times:.1f} 倍。"
+    ),
+}
+
+
+def measured(language: str) -> str:
+    """The table and what should be said of it, in ``language``."""
+    quality, sampling, startup = (_results(suite) for suite in ("molecules_quality", "sampling", "startup"))
+    raw, product, training = quality["raw"], quality["product"], quality["model"]["training"]
+    rows = [HEADS[language], ["---"] * 4]
+    for key, (english, chinese, published) in ROWS.items():
+        ours = mean(row[key]["value"] for row in raw)
+        name = english if language == "en" else chinese
+        rows.append([name, f"{ours:.3f}", f"{product[key]['value']:.3f}", published])
+    copies = quality["dummies"]["copies of training molecules"]
+    prose = PROSE[language].format(
+        seeds=len(raw),
+        tokens=training["tokens"] / 1e6,
+        epochs=training["epochs"],
+        hours=training["core_hours"],
+        floor=copies["FCD/Test"]["value"],
+        floor_sf=copies["FCD/TestSF"]["value"],
+        first=startup["first molecule"]["median_seconds"],
+        hundred=startup["100 molecules"]["median_seconds"],
+        rate=sampling["sequences_per_second"]["puji bfloat16"],
+        times=sampling["times_generate"]["bfloat16"],
+    )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{prose}"
+
+
+def _results(suite: str) -> Mapping[str, Any]:
+    content = common.read(suite)
+    if content is None:
+        raise FileNotFoundError(f"the suite {suite} has not run: python -m benchmarks {suite}")
+    found: Mapping[str, Any] = content["results"]
+    return found
+
+
+def page(language: str) -> str:
+    """The whole README in ``language`` with its measured part as the results have it."""
+    before, _, rest = PAGES[language].read_text("utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{measured(language)}\n{END}{after}"
+
+
+def write() -> None:
+    """Bring both READMEs up to date."""
+    for language, path in PAGES.items():
+        path.write_text(page(language), "utf-8")

@@ -1,0 +1,127 @@
+"""Drawing records from a trained network until as many are accepted as were wanted; steps 4 and 5 of flow.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from puji import flow
+from puji.batch import Batch, Generated
+from puji.engine.decode import Decoded, Prompt, Sampling
+from puji.errors import Invalid
+from puji.modality import Grammar, Record
+
+if TYPE_CHECKING:
+    from puji.model import Model
+
+WAVE = 16
+"""Least number of draws made at a time when records are wanted that some draws fail to give."""
+PATIENCE = 50
+"""Generation gives up after this many times as many draws as records wanted, and at least `HOPE`."""
+HOPE = 2000
+"""Draws after which it gives up if none was accepted."""
+LARGEST = 10_000_000
+"""Most records that one call generates: a larger number is far more often a slip than a wish."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How records are drawn.
+
+    ``temperature``, ``top_k``, ``top_p``: off by default, the model's own distribution. ``grammar``: forbid tokens that cannot
+    lead to a valid record. ``unique``: refuse a record that was drawn before in the same call.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    grammar: bool = True
+    unique: bool = False
+
+    def sampling(self) -> Sampling:
+        """What the engine is told. Raises Invalid for values out of range."""
+        try:
+            return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
+        except ValueError as error:
+            raise Invalid("generate.sampling", why=str(error)) from error
+
+
+def draw(model: Model[Record], n: int, batch: Batch[Record], how: Drawing) -> Iterator[Generated[Record]]:
+    """Draw in waves until ``n`` records are accepted; accept in the order of the draws, whatever finishes first.
+
+    ``batch`` counts attempts and refusals as they come. Raises Invalid for ``n`` or sampling out of range.
+    """
+    if not isinstance(n, int) or not 1 <= n <= LARGEST:
+        raise Invalid("generate.number", n=n, largest=LARGEST)
+    sampling = how.sampling()
+    rules = model.modality.grammar(batch.conditions) if how.grammar else None
+    accepted = 0
+    seen: set[Record] = set()
+    most = max(PATIENCE * n, HOPE)
+    while accepted < n and batch.attempts < (most if accepted else HOPE):
+        yielded = accepted / batch.attempts if batch.attempts else 1.0
+        missing = n - accepted
+        size = missing if not batch.attempts else max(WAVE, int(1.1 * missing / max(yielded, 0.05)))
+        size = min(size, (most if accepted else HOPE) - batch.attempts)
+        for outcome in _wave(model, batch, size, sampling, rules):
+            if not isinstance(outcome, Invalid) and how.unique:
+                if outcome.record in seen:
+                    outcome = Invalid("generate.duplicate")
+                else:
+                    seen.add(outcome.record)
+            if isinstance(outcome, Invalid):
+                batch.refuse(outcome)
+                continue
+            accepted += 1
+            yield outcome
+            if accepted == n:
+                break
+
+
+def _wave(
+    model: Model[Record], batch: Batch[Record], size: int, sampling: Sampling, grammar: Grammar | None
+) -> Iterator[Generated[Record] | Invalid]:
+    """Draws number ``batch.attempts`` and following, ``size`` of them, in order."""
+    first = batch.attempts
+    prompts: dict[int, list[str]] = {}
+
+    def ask() -> Iterator[Prompt]:
+        for attempt in range(first, first + size):
+            rng = np.random.default_rng([batch.seed, attempt])
+            tokens = model.modality.prompt(batch.conditions, rng)
+            prompts[attempt] = tokens
+            ids, header = flow.pinned(model.modality, model.vocabulary, tokens)
+            yield Prompt(tuple(ids), seed=int(rng.integers(2**63)), header=header)
+
+    room = model.network.config.max_position_embeddings
+    decoded = flow.decode(model.network, model.vocabulary, ask(), grammar, sampling=sampling, max_new_tokens=room)
+    early: dict[int, Decoded] = {}
+    turn = 0
+    with closing(decoded):
+        for one in decoded:
+            early[one.index] = one
+            while turn in early:
+                done = early.pop(turn)
+                attempt = first + turn
+                turn += 1
+                batch.attempts += 1
+                yield _finish(model, batch, done, attempt, prompts.pop(attempt))
+
+
+def _finish(
+    model: Model[Record], batch: Batch[Record], decoded: Decoded, attempt: int, prompt: Sequence[str]
+) -> Generated[Record] | Invalid:
+    if decoded.ended != "end":
+        return Invalid(f"generate.{decoded.ended}")
+    record = flow.postprocess(model.modality, model.vocabulary, decoded.ids, prompt)
+    if isinstance(record, Invalid):
+        return record
+    try:
+        model.modality.accept(record, batch.conditions)
+    except Invalid as refusal:
+        return refusal
+    return Generated(record, decoded.logprob, attempt, tuple(prompt))

@@ -1,0 +1,32 @@
+"""Figures of merit with their 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from puji.modality import Metric
+
+Z = 1.959964
+"""Of the normal distribution, 95 % lie within so many standard deviations."""
+
+
+def proportion(hits: int, n: int, better: str = "up") -> Metric:
+    """``hits`` of ``n`` with Wilson's interval: J. Am. Stat. Assoc. 22:209 (1927)."""
+    if n == 0:
+        return Metric(math.nan, 0, better)
+    p = hits / n
+    middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+    return Metric(p, n, better, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def average(values: np.ndarray, better: str = "up") -> Metric:
+    """Mean of ``values`` with its normal interval."""
+    n = len(values)
+    if n == 0:
+        return Metric(math.nan, 0, better)
+    mean = float(values.mean(dtype=np.float64))
+    half = Z * float(values.std(ddof=1, dtype=np.float64)) / math.sqrt(n) if n > 1 else math.inf
+    return Metric(mean, n, better, mean - half, mean + half)

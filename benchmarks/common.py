@@ -13,6 +13,8 @@ from puji.training import commit, machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+COMMIT = commit()
+"""As the run began: the results that it writes change the checkout."""
 PACKAGES = ("puji", "torch", "transformers", "numpy", "rdkit", "fcd")
 
 
@@ -25,7 +27,7 @@ def write(suite: str, results: dict[str, Any], *, quick: bool, seconds: float) -
         "quick": quick,
         "command": f"python -m benchmarks {' '.join(sys.argv[1:]) or suite}",
         "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
+        "commit": COMMIT,
         "seconds": round(seconds, 1),
         "machine": machine(),
         "versions": {name: version(name) for name in PACKAGES},

@@ -34,8 +34,9 @@ PROSE = {
         " `generate` at its best batch."
     ),
     "zh": (
-        "原始采样为 {seeds} 个采样种子的平均值。该权重学习了 {tokens:.0f} 百万个词元（MOSES 训练集的 {epochs:.2f} 个 epoch），"
-        "用时 {hours:.1f} 核时。真实训练分子的得分为 {floor:.3f} / {floor_sf:.3f}：30,000 个分子的 FCD 不可能为 0。"
+        "原始采样为 {seeds} 个采样种子的平均值。该权重学习了 {ten_thousands:,.0f} 万个词元"
+        "（MOSES 训练集的 {epochs:.2f} 个 epoch），用时 {hours:.1f} 核时。"
+        "真实训练分子的得分为 {floor:.3f} / {floor_sf:.3f}：仅用 30,000 个分子计算，FCD 不可能为 0。"
         "从输入命令到第一个分子：{first:.1f} 秒；到 100 个分子及其全部性质：{hundred:.1f} 秒（双核）。"
         "原始采样：bfloat16 下每秒 {rate:,.0f} 个分子，是原生 `generate`（取其最佳批量）的 {times:.1f} 倍。"
     ),
@@ -55,6 +56,7 @@ def measured(language: str) -> str:
     prose = PROSE[language].format(
         seeds=len(raw),
         tokens=training["tokens"] / 1e6,
+        ten_thousands=training["tokens"] / 1e4,
         epochs=training["epochs"],
         hours=training["core_hours"],
         floor=copies["FCD/Test"]["value"],

@@ -187,6 +187,44 @@ def startup(results: dict[str, Any]) -> str:
     return table(["`puji` from the command line", "median seconds", "runs"], rows)
 
 
+def names(results: dict[str, Any]) -> str:
+    found, baseline = results["mean"], results["kneser_ney"]
+    rows = [
+        [
+            kind,
+            f"{results['names'][kind]['training']:,} / {results['names'][kind]['test']:,}",
+            number(baseline[kind]),
+            number(found[f"{kind}, both kinds in one model"]),
+            number(found[kind]),
+            number(results["spread"][kind]),
+            f"{results['below_kneser_ney'][kind]:.1%}",
+        ]
+        for kind in baseline
+    ]
+    drawn, shifted = results["raw_draws"], results["shifted"]
+    head = [
+        "bits per character",
+        "training / test",
+        "Kneser-Ney 7",
+        "one model of both",
+        "Puji",
+        "sd over seeds",
+        "below",
+    ]
+    left = ("random split", "stem families left out")
+    return (
+        f"Everything that the model is told is paid for; mean of seeds {', '.join(map(str, results['seeds']))}.\n\n"
+        + table(head, rows)
+        + f"\n\n{drawn[0]['draws']:,} raw draws (no grammar, no refusals): novelty {mean(one['novelty'] for one in drawn):.3f},"
+        f" unique {mean(one['unique'] for one in drawn):.3f}. Stem kept as asked:"
+        f" {', '.join(f'{stem} {share:.0%}' for stem, share in results['stem_kept'].items())}.\n\n"
+        + table(
+            ["generic names left out of training", "Puji", "Kneser-Ney 7"],
+            ([name, number(shifted[name]), number(shifted[f"{name}, Kneser-Ney"])] for name in left),
+        )
+    )
+
+
 def plain(results: dict[str, Any]) -> str:
     """Any nested results as a table of dotted names."""
     rows: list[list[str]] = []
@@ -213,6 +251,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("training", "Training speed", plain),
     ("startup", "From the command line", startup),
     ("explanations", "Explanations", plain),
+    ("names_quality", "Names", names),
 )
 
 

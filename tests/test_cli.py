@@ -275,7 +275,7 @@ def test_tables_on_the_terminal_have_chinese_heads(run, scores, mixed):
 def test_list_and_data(run):
     code, out, _ = run("list")
     assert code == 0 and rows(out)[0]["modality"] == "molecules"
-    assert run("data", "list")[1].split() == ["moses"]
+    assert run("data", "list")[1].split() == ["moses", "drug-names"]
 
 
 def test_card(run, stub):

@@ -4,7 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import puji.text
@@ -38,6 +38,7 @@ def test_any_encoding_and_line_end(tmp_path: Path, end: str, encoding: str, pack
     assert outcomes(path) == list(enumerate(TOLD, 1))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n\0"), max_size=30), min_size=1)
 )
@@ -47,6 +48,7 @@ def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, told
     assert outcomes(path) == list(enumerate(told, 1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.one_of(st.sampled_from(COMMON), st.characters(codec="ascii", exclude_categories=["Cc"])))))
 def test_chinese_of_either_encoding_is_read(tmp_path_factory: pytest.TempPathFactory, told: list[str]) -> None:
     told = ["患者", *told]

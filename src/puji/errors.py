@@ -44,6 +44,8 @@ class Invalid(Exception):
     def message(self, language: str | None = None) -> str:
         """What happened, for people, in ``language`` ("en", "zh"; default: the current one)."""
         text = translate(self.reason, language, **self.details)
+        if (rows := self.details.get("rows", 1)) > 1:  # it stands for many
+            text += f" (× {rows:,})"
         where = self.source if self.line is None else f"{self.source}:{self.line}"
         return f"{where}: {text}" if where else text
 

@@ -52,7 +52,10 @@ class View:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A predicted quantity: its value, an interval that holds ``coverage`` of the model's probability, its unit."""
+    """A predicted quantity: its value, an interval that holds ``coverage`` of the model's probability, its unit.
+
+    ``about``: what it refers to where its name does not say it (a similar name, a code), for people; None: its name does.
+    """
 
     value: float
     low: float
@@ -60,6 +63,7 @@ class Estimate:
     unit: str = ""
     coverage: float = 0.8
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    about: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,9 @@ class Modality(ABC, Generic[Record]):
     """The token that stands for "nothing told here" when an explanation takes evidence away; an ordinary one works best."""
     formats: ClassVar[tuple[str, ...]] = ()
     """File name endings of the field's own formats that `write` knows, beside or instead of csv, jsonl and parquet."""
+
+    notes: ClassVar[tuple[str, ...]] = ()
+    """Message keys of what stands beside every answer."""
 
     # -- step 1: preprocess ------------------------------------------------------------------------------------------
 

@@ -203,7 +203,8 @@ class Model(Generic[Record]):
         question = self.modality.question(known, ask or validated(self.modality.Ask, asked))
         estimates = self._compare(question) if isinstance(question, Candidates) else self._sample(question, seed)
         likelihood, familiar = self._familiar(known)
-        return Answer(estimates, likelihood, familiar, notes=("predict.unfamiliar",) if familiar is False else ())
+        notes = (*self.modality.notes, *(("predict.unfamiliar",) if familiar is False else ()))
+        return Answer(estimates, likelihood, familiar, notes=notes)
 
     def familiar(self, record: Record | str) -> bool | None:
         """Whether a record is like the training data; None where the checkpoint does not tell."""

@@ -91,15 +91,16 @@ class Refused:
     """Counts refused records and tells the first ones on stderr."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.told = 0
         self.taken = 0
 
     def sift(self, outcomes: Iterator[Any]) -> Iterator[Any]:
         """The records among ``outcomes``."""
         for outcome in outcomes:
             if isinstance(outcome, Invalid):
-                self.count += 1
-                if self.count <= SHOWN:
+                self.told += 1
+                self.count += outcome.details.get("rows", 1)
+                if self.told <= SHOWN:
                     note("cli.refused_record", text=outcome.message())
             else:
                 self.taken += 1
@@ -157,6 +158,8 @@ def answer_row(modality: Any, one: Given, answer: Any) -> dict[str, Any]:
     row = one.row(modality)
     for name, estimate in answer.estimates.items():
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        if estimate.about is not None:
+            row[f"{name}_about"] = estimate.about
     notes = " ".join(translate(key) for key in answer.notes)
     return {**row, "log_likelihood": answer.log_likelihood, "familiar": answer.familiar, "notes": notes}
 
@@ -171,10 +174,11 @@ def brief(row: Mapping[str, Any], answer: Any) -> dict[str, Any]:
 def estimate_rows(name: str, answer: Any) -> Iterator[dict[str, Any]]:
     """One table row per estimate, for people who asked about one record."""
     for key, estimate in answer.estimates.items():
-        label = f"{name}.conditions.{key}.label"
-        told = translate(label) if has_text(label) else key
+        labels = (f"{name}.conditions.{key}.label", f"{name}.estimates.{key}")
+        told = next((translate(label) for label in labels if has_text(label)), key)
         value = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "unit": estimate.unit}
-        yield {"predicted": told, **value}
+        about = {"about": estimate.about} if any(one.about is not None for one in answer.estimates.values()) else {}
+        yield {"predicted": told, **about, **value}
 
 
 def explain_command(name: str) -> Command:

@@ -180,7 +180,7 @@ def analogues(model: Any, seed: int) -> Section:
     """Like a drug, most similar first."""
     name, smiles = DRUG
     began = time.perf_counter()
-    batch = model.generate(11, seed=seed, unique=True, like=smiles)
+    batch = model.generate(11, seed=seed, unique=True, like=smiles, similarity="0.4:1")
     told = note("analogues", batch, began, smiles=smiles)
     drug = parse(smiles)
     rows = [{**row, "similarity": round(fragments.similarity(drug, parse(row["smiles"])), 3)} for row in batch.rows()]

@@ -261,8 +261,8 @@ class Molecules(Modality[Molecule]):
     def row(self, record: Molecule, conditions: BaseModel | None = None) -> dict[str, Any]:
         """SMILES, the five properties, structural alerts, formula, heavy atoms, InChIKey, the nearest training molecule.
 
-        Where they were asked for: ``similarity`` to the given drug, and how far each property is from what was asked, as
-        ``logp_off`` and so on.
+        Right behind the SMILES, where they were asked for: ``similarity`` to the given drug, and how far each property is
+        from what was asked, as ``logp_off`` and so on.
         ``nearest_among`` says how many training molecules were searched: where these are not all of them, the similarity is a
         lower bound.
         """
@@ -271,12 +271,12 @@ class Molecules(Modality[Molecule]):
             key = Chem.MolToInchiKey(mol)  # type: ignore[no-untyped-call]
         return {
             "smiles": record.smiles,
+            **self._met(record, conditions),
             **{name: round(known.compute(mol), 3) for name, known in PROPERTIES.items()},
             "alerts": "; ".join(alerts(mol)),
             "formula": rdMolDescriptors.CalcMolFormula(mol),
             "heavy_atoms": mol.GetNumHeavyAtoms(),
             "inchikey": key,
-            **self._met(record, conditions),
             **self._nearest(record),
         }
 

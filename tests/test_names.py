@@ -166,6 +166,7 @@ def test_a_name_obeys_the_grammar_of_its_own_description(example):
     [
         {"stem": "-tinib"},
         {"stem": "-tinib", "length": 7, "first": "ab"},
+        {"stem": "-tinib", "length": 8},
         {"stem": "-erg-", "length": "5:9"},
         {"stem": "cef-", "length": "4:6"},
         {"stem": "cef-", "first": "cefa"[:3]},

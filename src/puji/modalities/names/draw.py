@@ -11,6 +11,8 @@ from puji.modality import Invalid
 
 MOST_DRAWN = 40
 """Names in one picture; of more, the first are drawn."""
+LETTER = 0.13
+"""Width of a letter of a name; the picture is 10 wide."""
 SHOWN = 3
 """Neighbours of a name."""
 COLOURS = {"high": "#d1495b", "moderate": "#e09f3e", "low": "#0b7a75"}
@@ -32,7 +34,8 @@ def picture(rows: Sequence[Mapping[str, Any]], kind: str = "svg", language: str 
         panel.set_axis_off()
         panel.set_xlim(0, 10)
         panel.set_ylim(len(shown) + 0.3, -1.1)
-        heads = ((0.0, "name"), (2.6, "similarity"), (5.2, "nearest"))
+        bar = max(2.6, LETTER * max(len(str(row["name"])) for row in shown))
+        heads = ((0.0, "name"), (bar, "similarity"), (bar + 2.6, "nearest"))
         for x, head in heads:
             panel.text(
                 x, -0.75, translate(f"names.column.{head}", language), color=figures.GREY, va="center", fontsize=9.5
@@ -40,13 +43,13 @@ def picture(rows: Sequence[Mapping[str, Any]], kind: str = "svg", language: str 
         for place, row in enumerate(shown):
             score, band = float(row.get("similarity") or 0.0), str(row.get("band") or "low")
             panel.text(0.0, place, str(row["name"]), va="center", fontsize=11)
-            panel.barh(place, 1.7, height=0.42, left=2.6, color=figures.RULE)
-            panel.barh(place, 1.7 * score, height=0.42, left=2.6, color=COLOURS[band])
-            panel.text(4.4, place, f"{score:.2f}", va="center", fontsize=9, color=figures.GREY)
+            panel.barh(place, 1.7, height=0.42, left=bar, color=figures.RULE)
+            panel.barh(place, 1.7 * score, height=0.42, left=bar, color=COLOURS[band])
+            panel.text(bar + 1.8, place, f"{score:.2f}", va="center", fontsize=9, color=figures.GREY)
             nearest = [part for part in str(row.get("nearest") or "").split("; ") if part][:SHOWN]
             flags = str(row.get("flags") or "")
-            panel.text(5.2, place, "   ".join(nearest), va="center", fontsize=9.5)
+            panel.text(bar + 2.6, place, "   ".join(nearest), va="center", fontsize=9.5)
             if flags:
-                panel.text(5.2, place + 0.32, flags, va="center", fontsize=7.5, color=COLOURS["high"])
+                panel.text(bar + 2.6, place + 0.32, flags, va="center", fontsize=7.5, color=COLOURS["high"])
         panel.text(0, len(shown), translate("names.notice", language), fontsize=8, color=figures.GREY, va="center")
         return figures.svg(figure) if kind == "svg" else figures.png(figure)

@@ -80,11 +80,19 @@ class NameGrammar:
             letters = LETTERS
         for letter in letters:
             after = self.advance(state, letter)
-            if after.n + self._missing(after) <= high:
+            if self._fits(after, low, high):
                 found.append(letter)
         if low <= state.n <= high and not self._missing(state):
             found.append(END)
         return found
+
+    def _fits(self, state: State, low: int, high: int) -> bool:
+        """Whether the plan can be fulfilled in ``low`` to ``high`` letters."""
+        shortest = state.n + self._missing(state)
+        if not state.plan.suffix or low <= shortest:
+            return shortest <= high  # any letters may stand between
+        # The end that has begun would come too early: it must begin once more.
+        return max(state.n, len(state.plan.prefix)) + len(state.plan.suffix) <= high
 
     @staticmethod
     def _missing(state: State) -> int:

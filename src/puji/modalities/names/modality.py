@@ -43,6 +43,8 @@ from puji.modalities.names.tokens import (
 from puji.modality import END, Candidate, Candidates, Estimate, Grammar, Invalid, Metric, Modality, Raw, View
 from puji.options import Range
 
+USUAL = 0.9
+"""Share of the names that are no longer than a name for a stem gets where no length is asked for."""
 LISTS = ("generic", "brand", "other", "suffix")
 
 
@@ -172,8 +174,9 @@ class Names(Modality[Name]):
             shortest = len(stem.letters) + max(1, len(asked.first or "")) + (stem.place == "infix")
             if stem.place == "prefix":
                 shortest = max(len(stem.letters) + 1, len(asked.first or ""))
-        if asked.length is not None and asked.kind != "suffix":
-            low, high = max(asked.length.low, min(shortest, asked.length.high)), asked.length.high
+        length = self._length(asked)
+        if length is not None and asked.kind != "suffix":
+            low, high = max(length.low, min(shortest, length.high)), length.high
             shares = self.lengths[low : high + 1]
             tokens.append(length_token(low + int(rng.choice(len(shares), p=shares / shares.sum()))))
         if asked.first is not None:
@@ -182,10 +185,22 @@ class Names(Modality[Name]):
             tokens.append(syllables_token(int(rng.integers(asked.syllables.low, asked.syllables.high + 1))))
         return [*tokens, NAME]
 
+    def _length(self, asked: wanted.Conditions) -> Range[int] | None:
+        """The length asked for; where only a stem is, up to a usual one with room for it.
+
+        Without an end in sight, a name that does not come to its stem by itself would run on to the longest there is.
+        """
+        if asked.length is not None or not (stems := asked.stems()):
+            return asked.length
+        usual = int(np.searchsorted(np.cumsum(self.lengths) / self.lengths.sum(), USUAL))
+        room = max(len(stem.letters) for stem in stems) + SHORTEST
+        return Range[int](low=SHORTEST, high=min(LONGEST, max(usual, room)))
+
     def grammar(self, conditions: BaseModel) -> Grammar:
         """Letters; the kind, the stem, the length and the first letters are as asked."""
         asked = _asked(conditions)
-        low, high = (asked.length.low, asked.length.high) if asked.length else (SHORTEST, LONGEST)
+        length = self._length(asked)
+        low, high = (length.low, length.high) if length else (SHORTEST, LONGEST)
         kinds: tuple[Kind, ...] = KINDS
         if asked.kind is not None:
             kinds = (asked.kind,)

@@ -149,6 +149,9 @@ def predict_command(name: str) -> Command:
 
 def tell_notes(answer: Any) -> None:
     """Say on stderr what a reader of ``answer`` should know."""
+    shares = {estimate.coverage for estimate in answer.estimates.values()}
+    if len(shares) == 1 and (share := shares.pop()) < 1:
+        note("cli.interval", share=f"{share:.0%}")
     for key in answer.notes:
         note("cli.note", text=translate(key))
 

@@ -95,6 +95,7 @@ def test_missing_parts_are_allowed_after_their_prompt():
         ("[", "]"),
         ("[N", "l"),
         ("[N+", END),
+        ("[H", "@"),
         ("[Pt", "C"),
         ("C%", "C"),
         ("C1CC=O", END),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.metadata import version
@@ -17,6 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from puji.errors import Invalid
 from puji.language import LANGUAGES, catalogue, translate
 from puji.tables import plain
 
@@ -90,6 +91,19 @@ def demonstrate(model: Any, seed: int = 0) -> list[Section]:
     """What ``model``'s modality shows of it; by default a dozen records."""
     own = getattr(model.modality, "demo", None)
     return list(own(model, seed)) if own else [samples(model, seed)]
+
+
+def sections(
+    modality: str, makers: Mapping[str, Callable[[Any, int], Section]], model: Any, seed: int
+) -> list[Section]:
+    """What ``makers`` give, by name; one that the model cannot do says why, under the title ``<modality>.demo.<name>``."""
+    made = []
+    for name, maker in makers.items():
+        try:
+            made.append(maker(model, seed))
+        except Invalid as refusal:
+            made.append(Section(Text(f"{modality}.demo.{name}"), Text(refusal.reason, refusal.details)))
+    return made
 
 
 def samples(model: Any, seed: int = 0, n: int = 12) -> Section:

@@ -68,6 +68,16 @@ def catalogue(language: str) -> dict[str, str]:
     return merged
 
 
+def has_text(key: str) -> bool:
+    """Whether the catalogue of the current language has ``key``."""
+    return key in catalogue(current())
+
+
+def label(name: str, *keys: str) -> str:
+    """The text of the first of ``keys`` that has one, in the current language; ``name`` itself if none has."""
+    return next((translate(key) for key in keys if has_text(key)), name)
+
+
 def translate(key: str, language: str | None = None, **details: Any) -> str:
     """The message ``key`` in ``language`` (default: the current one) with its fields filled in.
 

@@ -24,7 +24,7 @@ from puji.figures import titled
 from puji.files import atomic_write
 from puji.generation import Drawing, draw
 from puji.interrupts import heard
-from puji.language import catalogue, current, translate
+from puji.language import has_text, label, translate
 from puji.modality import END, Answer, Candidates, Estimate, Futures, Modality, Raw, Record
 from puji.options import validated
 from puji.tables import TABLES, write_table
@@ -71,13 +71,12 @@ class Explanation:
 
     def caption(self) -> list[str]:
         """What the picture shows, in the current language: the answer, then how to read it where the modality says so."""
-        label, legend = f"{self.modality}.conditions.{self.target}.label", f"{self.modality}.explanation"
-        known = catalogue(current())
-        target = translate(label) if label in known else self.target
+        legend = f"{self.modality}.explanation"
+        target = label(self.target, f"{self.modality}.conditions.{self.target}.label")
         told = translate(
             "explain.caption", target=target, value=f"{self.value:.4g}", method=translate(f"explain.{self.method}")
         )
-        return [told, translate(legend)] if legend in known else [told]
+        return [told, translate(legend)] if has_text(legend) else [told]
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per token: its place, itself and its score."""

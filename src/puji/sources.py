@@ -86,6 +86,14 @@ def parquet(path: Path) -> Iterator[pl.LazyFrame]:
             raise Invalid("text.damaged") from error
 
 
+def chunks(table: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """``table`` in pieces of `CHUNK` rows, each with the number of its first row, counted from 1."""
+    start = 0
+    while len(piece := table.slice(start, CHUNK).collect()):
+        yield start + 1, piece
+        start += CHUNK
+
+
 def cells(line: str, separator: str) -> list[str]:
     """The cells of one line of a table; none if the line is no row. A quoted cell must not hold a line break."""
     try:

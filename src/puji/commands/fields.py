@@ -17,9 +17,9 @@ from typing import Any
 import click
 
 from puji import registry
-from puji.commands.interface import ASKED, TYPED, has_text, unknown
+from puji.commands.interface import ASKED, TYPED, unknown
 from puji.errors import Invalid
-from puji.language import add_folder, current, translate
+from puji.language import add_folder, current, has_text, translate
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from puji.errors import Invalid
-from puji.language import catalogue, current, translate
+from puji.language import has_text, translate
 
 MOST = 10_000_000
 """The most records that one command generates."""
@@ -27,11 +27,6 @@ ASKED = "asked_"
 """Options that are fields of a modality's Conditions or Ask are kept under names that begin so."""
 TYPED = "puji.typed"
 """Key in a Click context under which each option's name stands as the person wrote it."""
-
-
-def has_text(key: str) -> bool:
-    """Whether the catalogue of the current language has ``key``."""
-    return key in catalogue(current())
 
 
 def width(text: str) -> int:

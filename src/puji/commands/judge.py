@@ -13,11 +13,11 @@ import click
 
 from puji.commands.fields import checked, field_options, modality_class, take_asked
 from puji.commands.generate import load
-from puji.commands.interface import PATH, Argument, Command, has_text, one_of, option
+from puji.commands.interface import PATH, Argument, Command, one_of, option
 from puji.commands.output import FORMATS, as_table, check_out, exists, note, rows_to
 from puji.errors import Invalid
 from puji.files import whole
-from puji.language import translate
+from puji.language import has_text, label, translate
 from puji.tables import TABLES
 
 if TYPE_CHECKING:
@@ -176,12 +176,11 @@ def brief(row: Mapping[str, Any], answer: Any) -> dict[str, Any]:
 
 def estimate_rows(name: str, answer: Any) -> Iterator[dict[str, Any]]:
     """One table row per estimate, for people who asked about one record."""
+    referring = any(estimate.about is not None for estimate in answer.estimates.values())
     for key, estimate in answer.estimates.items():
-        labels = (f"{name}.conditions.{key}.label", f"{name}.estimates.{key}")
-        told = next((translate(label) for label in labels if has_text(label)), key)
+        told = label(key, f"{name}.conditions.{key}.label", f"{name}.estimates.{key}")
         value = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "unit": estimate.unit}
-        about = {"about": estimate.about} if any(one.about is not None for one in answer.estimates.values()) else {}
-        yield {"predicted": told, **about, **value}
+        yield {"predicted": told, **({"about": estimate.about} if referring else {}), **value}
 
 
 def explain_command(name: str) -> Command:

@@ -19,14 +19,13 @@ from puji.commands.interface import (
     Argument,
     Command,
     Group,
-    has_text,
     one_of,
     option,
     unknown,
 )
 from puji.commands.output import check_folder, exists, note
 from puji.errors import Invalid
-from puji.language import translate
+from puji.language import label, translate
 
 SIZES = one_of("nano", "micro", "small", "base")
 
@@ -52,8 +51,7 @@ class Story:
             self.untold = 0
         if key == "fit.done":
             self.stopped = details["why"]
-            reason = f"fit.why.{self.stopped}"
-            details = {**details, "why": translate(reason) if has_text(reason) else self.stopped}
+            details = {**details, "why": label(self.stopped, f"fit.why.{self.stopped}")}
         if not self.quiet:
             note(key, **details)
 

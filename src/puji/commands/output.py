@@ -10,10 +10,10 @@ from typing import Any, TextIO
 
 import click
 
-from puji.commands.interface import has_text, one_of
+from puji.commands.interface import one_of
 from puji.errors import Invalid
 from puji.files import check_writable
-from puji.language import translate
+from puji.language import label, translate
 from puji.tables import TABLES, CsvRows, JsonRows, Rows, TableRows, plain, table
 
 FORMATS = one_of("table", "csv", "jsonl")
@@ -104,8 +104,7 @@ def shown(value: Any) -> str:
 
 def heading(name: str) -> str:
     """The column ``name`` as people read it, where the catalogues have it."""
-    key = f"cli.column.{name}"
-    return translate(key) if has_text(key) else name
+    return label(name, f"cli.column.{name}")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO | None = None) -> None:

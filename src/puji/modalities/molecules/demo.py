@@ -11,8 +11,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from puji.errors import Invalid
-from puji.gallery import Figure, Section, Text
+from puji.gallery import Figure, Section, Text, sections
 from puji.language import LANGUAGES
 from puji.modalities.molecules import fragments
 from puji.modalities.molecules.draw import molecule_svg
@@ -33,21 +32,15 @@ LABELS = {name: Text(f"molecules.conditions.{name}.label") for name in (*PROPERT
 
 def demo(model: Any, seed: int = 0) -> list[Section]:
     """All sections; one that the model cannot do says why."""
-    makers: Sequence[tuple[str, Callable[[Any, int], Section]]] = (
-        ("new", new),
-        ("asked", asked),
-        ("scaffold", scaffold),
-        ("linker", linker),
-        ("analogues", analogues),
-        ("predicted", predicted),
-    )
-    sections = []
-    for name, maker in makers:
-        try:
-            sections.append(maker(model, seed))
-        except Invalid as refusal:
-            sections.append(Section(title(name), Text(refusal.reason, refusal.details)))
-    return sections
+    makers = {
+        "new": new,
+        "asked": asked,
+        "scaffold": scaffold,
+        "linker": linker,
+        "analogues": analogues,
+        "predicted": predicted,
+    }
+    return sections("molecules", makers, model, seed)
 
 
 def title(name: str) -> Text:

@@ -150,7 +150,8 @@ def inside(partial: str, order: int) -> frozenset[str]:
             return frozenset(found)
         found |= {"H", "+", "-", ":"}
     else:
-        found |= {"@", "H", "+", "-", ":"}
+        # RDKit reads no chirality at a hydrogen.
+        found |= {"H", "+", "-", ":"} | ({"@"} if symbol != "H" else set())
     if limit(partial + "]")[0] >= order:
         found.add("]")
     return frozenset(found)

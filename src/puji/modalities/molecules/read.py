@@ -11,7 +11,7 @@ import polars.selectors as cs
 
 from puji.modalities.molecules.molecule import parse
 from puji.modality import Invalid, Raw
-from puji.sources import CHUNK, cells, each_file, ending, parquet
+from puji.sources import cells, chunks, each_file, ending, parquet
 from puji.text import Line, lines
 
 ENDINGS = (".smi", ".smiles", ".txt", ".csv", ".tsv", ".parquet", ".pq", ".sdf", ".sd", ".mol")
@@ -131,11 +131,9 @@ def _parquet(path: Path) -> Iterator[Raw | Invalid]:
         if place is None:
             told = ", ".join(f"{name} ({kind})" for name, kind in islice(kinds.items(), 20))
             raise Invalid("molecules.read.no_column", columns=told)
-        start = 0
-        while len(column := table.select(names[place]).slice(start, CHUNK).collect().to_series()):
-            for number, cell in enumerate(column, start + 1):
+        for first, piece in chunks(table.select(names[place])):
+            for number, cell in enumerate(piece.to_series(), first):
                 yield Raw(cell or "", str(path), number)
-            start += CHUNK
 
 
 def _sdf(path: Path) -> Iterator[Raw | Invalid]:

@@ -4,11 +4,10 @@ names that it could be mistaken for."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from puji.errors import Invalid
-from puji.gallery import Figure, Section, Text
+from puji.gallery import Figure, Section, Text, sections
 from puji.language import LANGUAGES, translate
 from puji.modalities.names.draw import picture
 from puji.modalities.names.suffix import doses
@@ -25,19 +24,8 @@ COLUMNS = {name: Text(f"names.column.{name}") for name in ("name", "stem", "stem
 
 def demo(model: Any, seed: int = 0) -> list[Section]:
     """All sections; one that the model cannot do says why."""
-    makers: Sequence[tuple[str, Callable[[Any, int], Section]]] = (
-        ("generic", generic),
-        ("brand", brand),
-        ("suffix", suffix),
-        ("screened", screened),
-    )
-    sections = []
-    for name, maker in makers:
-        try:
-            sections.append(maker(model, seed))
-        except Invalid as refusal:
-            sections.append(Section(Text(f"names.demo.{name}"), Text(refusal.reason, refusal.details)))
-    return sections
+    makers = {"generic": generic, "brand": brand, "suffix": suffix, "screened": screened}
+    return sections("names", makers, model, seed)
 
 
 def generic(model: Any, seed: int) -> Section:

@@ -9,8 +9,8 @@ import polars as pl
 
 from puji.modalities.names.tokens import KINDS
 from puji.modality import Invalid, Raw
-from puji.sources import CHUNK, cells, each_file, ending, parquet
-from puji.text import lines
+from puji.sources import cells, chunks, each_file, ending, parquet
+from puji.text import told_lines
 
 ENDINGS = (".txt", ".csv", ".tsv", ".parquet", ".pq")
 """File name endings that `read` knows, each also with ``.gz``."""
@@ -44,23 +44,18 @@ def _file(path: Path) -> Iterator[Raw | Invalid]:
 
 def _plain(path: Path) -> Iterator[Raw | Invalid]:
     """One name a line; comments begin with "#"."""
-    for line in lines(path):
-        if isinstance(line, Invalid):
-            yield line
-        elif line[1].strip() and not line[1].startswith("#"):
-            yield Raw(line[1].strip(), str(path), line[0])
+    for line in told_lines(path):
+        yield line if isinstance(line, Invalid) else Raw(line[1].strip(), str(path), line[0])
 
 
 def _table(path: Path, separator: str | None) -> Iterator[Raw | Invalid]:
     """One name a line. A table of one column needs no heading; a quoted cell must not hold a line break."""
     places: tuple[int, int | None] | None = None
-    for line in lines(path):
+    for line in told_lines(path):
         if isinstance(line, Invalid):
             yield line
             continue
         number, text = line
-        if not text.strip() or text.startswith("#"):
-            continue
         separator = separator or max(",;\t", key=text.count)
         row = [cell.strip() for cell in cells(text, separator)]
         if places is None:
@@ -104,8 +99,6 @@ def _parquet(path: Path) -> Iterator[Raw | Invalid]:
             raise Invalid("names.read.no_column", columns=", ".join(names[:20]))
         told = pl.lit("") if kind is None else pl.col(names[kind]).cast(pl.String, strict=False)
         table = scanned.select(pl.col(names[place]).cast(pl.String, strict=False).alias("name"), told.alias("kind"))
-        start = 0
-        while len(rows := table.slice(start, CHUNK).collect()):
-            for line, (name, word) in enumerate(rows.rows(), start + 1):
+        for first, piece in chunks(table):
+            for line, (name, word) in enumerate(piece.rows(), first):
                 yield _told(name or "", word or "", path, line)
-            start += CHUNK

@@ -22,7 +22,7 @@ from puji.modalities.names.suffix import doses, suffix_faults
 from puji.modalities.names.tokens import LONGEST, Name, clean
 from puji.modality import Invalid
 from puji.sources import cells, each_file, ending
-from puji.text import lines
+from puji.text import told_lines
 
 HEAVY, HEAVY_LETTERS = 2.0, 3
 """Weight of each of the first letters in the weighted BI-SIM, and how many they are; the others weigh 1."""
@@ -181,13 +181,11 @@ def load_pairs(path: Path) -> list[tuple[str, str]]:
 
 def _pairs(path: Path) -> Iterator[tuple[str, str] | Invalid]:
     first = True
-    for line in lines(path):
+    for line in told_lines(path):
         if isinstance(line, Invalid):
             yield line
             continue
         number, text = line
-        if not text.strip() or text.startswith("#"):
-            continue
         row = cells(text, "\t" if ending(path) == ".tsv" else ",")
         if first and [cell.strip().lower() for cell in row[:2]] == ["first", "second"]:
             first = False

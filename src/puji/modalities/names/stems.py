@@ -7,7 +7,6 @@ the USAN Council, with meanings in our own words; ``names`` counts the generic n
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -157,11 +156,3 @@ def search(meaning: str) -> list[Stem]:
 
 def _singular(word: str) -> str:
     return word[:-1] if len(word) > 4 and word.endswith("s") and not word.endswith("ss") else word
-
-
-def grouped() -> dict[Place, list[Stem]]:
-    """The stems by place."""
-    groups: dict[Place, list[Stem]] = defaultdict(list)
-    for stem in table():
-        groups[stem.place].append(stem)
-    return dict(groups)

@@ -45,7 +45,7 @@ def test_results_go_to_stdout_and_notes_to_stderr(run, stub):
     assert code == 0
     assert [row["smiles"] for row in rows(out)] == [stub.modality.parse(text).smiles for text in stub.smiles[3:8]]
     assert {row["synthetic"] for row in rows(out)} == {"true"}
-    assert "5 of 5 records" in err and "2 of 7 draws were refused" in err and "× 2" in err
+    assert "5 of 5 records" in err and "refused: 2 of 7" in err and "× 2" in err
     assert "Research use, not for clinical decisions." in err
 
 
@@ -111,14 +111,12 @@ def test_fewer_or_no_records_are_told_whatever_the_format(run, stub, tmp_path, m
     stub.most = 3
     code, _, err = run("generate", "molecules", "-n", "60000", "--logp", "9:9.5", *words)
     assert code == 0
-    assert (
-        "3 of 60,000 records" in err and "2 of 5 draws were refused" in err and "note: --logp 9:9.5 lies outside" in err
-    )
+    assert "3 of 60,000 records" in err and "refused: 2 of 5" in err and "note: --logp 9:9.5 lies outside" in err
     written = [path.unlink() for path in tmp_path.iterdir()]
     stub.most = 0
     code, out, err = run("generate", "molecules", "-n", "60000", "--logp", "9:9.5", *words)
     assert (code, out) == (1, "")
-    assert "none of 2 draws" in err and "RDKit does not accept" in err and "note: --logp" in err
+    assert "in 2 draws" in err and "RDKit does not accept" in err and "note: --logp" in err
     assert len(written) == bool(words) and not list(tmp_path.iterdir())
 
 
@@ -126,7 +124,7 @@ def test_fewer_or_no_records_are_told_whatever_the_format(run, stub, tmp_path, m
     ("error", "code", "says"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
-        (Invalid("generate.nothing", attempts=9, why="x"), 1, "none of 9"),
+        (Invalid("generate.nothing", attempts=9, why="x"), 1, "in 9 draws"),
         (RuntimeError("oops"), 1, "RuntimeError"),
         (MemoryError(), 1, "memory"),
         (OSError(5, "Input/output error"), 1, "Input/output error"),
@@ -179,7 +177,7 @@ def test_predict_a_file_reports_what_it_refuses(run, stub, mixed):
     }  # fmt: skip
     # Each row says where its record stood, though one before it was refused; nothing is cut off.
     assert [(row["line"], row["record"]) for row in others] == [("3", "Oc1ccccc1"), ("4", LONG)]
-    assert "mixed.smi:2" in err and "1 of 4 records were refused" in err
+    assert "mixed.smi:2" in err and "refused: 1 of 4" in err
 
 
 def test_predict_one_record_for_people(run, stub):
@@ -193,7 +191,7 @@ def test_predict_a_file_for_people(run, stub, mixed, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     _, out, err = run("predict", "molecules", mixed, "--format", "table", "--lang", "zh")
     head = next(line for line in out.splitlines() if line.strip())
-    assert head.split()[:4] == ["行号", "记录", "logp", "tpsa"]
+    assert head.split()[:4] == ["行号", "记录", "logP", "TPSA"]
     assert LONG not in out and "C" * 39 + "…" in out
     assert "logp_low" in err, "columns that do not fit keep the names that a file has"
 
@@ -266,6 +264,17 @@ def test_tables_on_the_terminal_have_chinese_heads(run, scores, mixed):
     assert all(word in out for word in ("指标", "数值", "更优方向", "样本数")) and "nan" not in out
     assert "偏高" in err
     assert "记录类型" in run("list", *words)[1]
+    _, out, _ = run("generate", "molecules", "-n", "2", "--logp", "0.5", *words)
+    assert "logP" in out and "logp" not in out
+
+
+def test_files_of_a_chinese_session_open_in_excel_and_here(run, stub, tmp_path):
+    target = tmp_path / "分子.csv"
+    assert run("generate", "molecules", "-n", "3", "--out", str(target), "--lang", "zh")[0] == 0
+    assert target.read_bytes().startswith(b"\xef\xbb\xbfsmiles,")
+    assert [raw.content for raw in Molecules().read(target)] == [
+        stub.modality.parse(text).smiles for text in stub.smiles[:3]
+    ]
     assert run("list", "--format", "csv", "--lang", "zh")[1].startswith("modality,weights,summary\n")
 
 
@@ -279,7 +288,10 @@ def test_list_and_data(run):
 
 
 def test_card(run, stub):
-    assert run("card", "molecules")[1] == "data.name: moses\ndata.sha256: ab\ntraining.minutes: 3\n"
+    _, out, err = run("card", "molecules")
+    assert out == "Data: moses\nData, SHA-256 of the cleaned records: ab\nTraining minutes: 3\n"
+    assert err.strip().endswith("README.md")
+    assert run("card", "molecules", "--lang", "zh")[1].startswith("数据：moses\n")
 
 
 def test_fit_passes_on_what_was_asked(run, monkeypatch, tmp_path):
@@ -322,7 +334,7 @@ def test_fit_tells_what_it_refused(run, monkeypatch, tmp_path):
     words = ["fit", "molecules", "--data", "moses", "--out", tmp_path / "x"]
     code, out, err = run(*words)
     assert (code, out) == (0, f"{tmp_path / 'x'}\n")
-    assert "refused: a.smi:20: wrong" in err and "3 more refused records" in err and "no longer fell" in err
+    assert "refused: a.smi:20: wrong" in err and "not listed: 3." in err and "no longer fell" in err
     assert "验证损失不再下降" in run(*words, "--lang", "zh")[2]
     quiet = run(*words, "--quiet")[2].splitlines()
     assert len(quiet) == 21, "what was refused is told all the same"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -78,6 +79,13 @@ def test_ids_come_back_as_the_same_tokens(case):
     assert vocabulary.decode(ids) == modality.encode(record)
     again = flow.postprocess(modality, vocabulary, ids, [])
     assert modality.distance(record, again) <= modality.tolerance
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_help_names_the_formats_that_can_be_written(name, language):
+    told = catalogue(language).get(f"{name}.formats", "")
+    assert tuple(part.strip() for part in re.split("[,、]", told) if part) == KINDS[name].formats
 
 
 @pytest.mark.parametrize("name", KINDS)

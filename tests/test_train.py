@@ -395,6 +395,15 @@ def test_dropout_acts_in_training_only_and_leaves_nothing_behind(tmp_path: Path)
     assert outcomes[0.0].history[0]["loss"] != outcomes[0.5].history[0]["loss"]
 
 
+def test_training_that_makes_nothing_better_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    settings = replace(QUICK, epochs=5, learning_rate=5.0)
+    model = network()
+    start = weights(model)
+    result = train(model, Sequences(random_rows(10)), random_rows(20, seed=9), settings, tmp_path)
+    assert result.before is not None and result.validation == result.before
+    assert torch.equal(weights(model), start)
+
+
 def test_stops_early_and_ends_with_the_best_weights(tmp_path: Path) -> None:
     # Random training sequences say nothing about others: the validation loss rises once they are learned by heart.
     settings = replace(QUICK, epochs=400, patience=3, evaluate_every=5, batch_tokens=2048)

@@ -41,7 +41,7 @@ class Range(BaseModel, Generic[Number]):
         except (TypeError, ValueError, ValidationError) as error:
             raise Invalid("options.range", option=option, value=str(value)[:80]) from error
         if asked.low > asked.high:
-            raise Invalid("options.range_reversed", option=option, low=asked.low, high=asked.high)
+            raise Invalid("options.range_reversed", option=option, low=f"{asked.low:g}", high=f"{asked.high:g}")
         return asked
 
     @property

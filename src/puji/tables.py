@@ -12,6 +12,7 @@ from typing import Any, Protocol, TextIO
 
 from puji.errors import Invalid
 from puji.files import whole
+from puji.language import current
 
 TABLES = (".csv", ".jsonl", ".parquet")
 
@@ -108,7 +109,9 @@ def table(target: Path) -> Iterator[Rows]:
             rows = [{key: plain(value) for key, value in row.items()} for row in kept.rows]
             polars.DataFrame(rows, infer_schema_length=None).write_parquet(path)
             return
-        with path.open("w", encoding="utf-8", newline="") as stream:
+        # Excel takes a CSV without this mark for one in the encoding of the machine, and spoils what is Chinese in it.
+        marked = ending == ".csv" and current() == "zh"
+        with path.open("w", encoding="utf-8-sig" if marked else "utf-8", newline="") as stream:
             yield CsvRows(stream) if ending == ".csv" else JsonRows(stream)
 
 

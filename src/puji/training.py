@@ -176,6 +176,10 @@ def fit(
         model.save(target, card=card(model))
         if (run / "log.jsonl").exists():  # not where it was interrupted before the first line
             atomic_write(run / "loss.svg", loss_curve(run / "log.jsonl"))
+    if result.before is not None and result.validation is not None:
+        better = result.validation < result.before
+        key = "fit.validation" if better else "fit.not_better"
+        tell(key, {"before": f"{result.before:.3f}", "after": f"{result.validation:.3f}"})
     tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
     return model
 

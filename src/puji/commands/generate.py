@@ -7,12 +7,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
+
 from puji import registry
 from puji.commands.fields import checked, field_options, modality_class, take_asked
 from puji.commands.interface import COUNT, PATH, POSITIVE, SEED, SHARE, WHOLE, Command, option
 from puji.commands.output import FORMATS, as_table, check_out, note, on_terminal, progress, rows_to
 from puji.errors import Invalid
-from puji.language import translate
+from puji.language import has_text, translate
 from puji.tables import TABLES
 
 
@@ -29,7 +31,7 @@ def generate_command(name: str) -> Command:
         [
             option("-n", "--number", "n", kind=COUNT, default="10", show_default=True, metavar="cli.metavar.number"),
             *field_options(name, "Conditions"),
-            option("--out", kind=PATH, metavar="cli.metavar.file", key="cli.option.out_records"),
+            out_records(name),
             option("--format", "form", kind=FORMATS),
             option("--seed", kind=SEED, default="0", show_default=True, metavar="cli.metavar.number"),
             option("--temperature", kind=POSITIVE, default="1", show_default=True, metavar="cli.metavar.value"),
@@ -40,6 +42,14 @@ def generate_command(name: str) -> Command:
             option("--model", kind=PATH, metavar="cli.metavar.folder"),
         ],
     )
+
+
+def out_records(name: str) -> click.Option:
+    """``--out``, with the file endings of the modality's own formats where its catalogue has them."""
+    key = f"{name}.formats"
+    own = f"{translate(key)}{translate('cli.comma')}" if has_text(key) else ""
+    text = translate("cli.option.out_records", own=own)
+    return click.Option(["--out"], type=PATH, metavar=translate("cli.metavar.file"), help=text)
 
 
 def load(name: str, folder: Path | None) -> Any:
@@ -106,7 +116,7 @@ def sink(batch: Any, out: Path | None, form: str | None) -> Iterator[Callable[[A
     """What takes each record of ``batch``: rows are written as they come, other formats once all records are there."""
     ending = "" if out is None else out.suffix.lower()
     if out is None or (ending in TABLES and ending not in batch.modality.formats):
-        with rows_to(out, form) as rows:
+        with rows_to(out, form, batch.modality.name) as rows:
             yield lambda one: rows.write(batch.row(one))
     else:
         yield batch.generated.append

@@ -123,7 +123,7 @@ def predict_command(name: str) -> Command:
         loaded = load(name, model)
         refused = Refused()
         alone = None
-        with rows_to(out, form) as rows:
+        with rows_to(out, form, name) as rows:
             for one in refused.sift(records_of(loaded, given)):
                 answer = loaded.predict(one.record, ask)
                 row = answer_row(loaded.modality, one, answer)
@@ -203,7 +203,7 @@ def explain_command(name: str) -> Command:
             explanation.save(out)
             note("cli.written", path=out)
         else:
-            with rows_to(None, form) as rows:
+            with rows_to(None, form, name) as rows:
                 for row in explanation.rows():
                     rows.write(row)
         if len(records) > 1:
@@ -270,7 +270,7 @@ def evaluate_command(name: str) -> Command:
         if not references and has_text(f"{name}.evaluate.note"):
             note(f"{name}.evaluate.note")
         metrics = modality.metrics(samples, references)
-        with rows_to(out, form) as rows:
+        with rows_to(out, form, name) as rows:
             for key, metric in metrics.items():
                 rows.write(metric_row(key, metric))
         for text in cautions(name, metrics):

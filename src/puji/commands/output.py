@@ -13,7 +13,7 @@ import click
 from puji.commands.interface import one_of
 from puji.errors import Invalid
 from puji.files import check_writable
-from puji.language import label, translate
+from puji.language import has_text, label, translate
 from puji.tables import TABLES, CsvRows, JsonRows, Rows, TableRows, plain, table
 
 FORMATS = one_of("table", "csv", "jsonl")
@@ -60,9 +60,12 @@ def check_folder(out: Path) -> None:
 
 
 @contextmanager
-def rows_to(out: Path | None, form: str | None) -> Iterator[Rows]:
-    """Where rows go: the file ``out`` (csv, jsonl or parquet), or stdout in the format ``form``."""
-    with _stdout(form) if out is None else table(out) as rows:
+def rows_to(out: Path | None, form: str | None, modality: str = "") -> Iterator[Rows]:
+    """Where rows go: the file ``out`` (csv, jsonl or parquet), or stdout in the format ``form``.
+
+    ``modality``: whose catalogue has the headings of the columns, where people read the table.
+    """
+    with _stdout(form, modality) if out is None else table(out) as rows:
         yield rows
 
 
@@ -77,14 +80,14 @@ def on_terminal() -> bool:
 
 
 @contextmanager
-def _stdout(form: str | None) -> Iterator[Rows]:
+def _stdout(form: str | None, modality: str) -> Iterator[Rows]:
     if sys.stdout is None:
         raise Invalid("cli.no_stdout")
     if as_table(None, form):
         kept = TableRows()
         yield kept
         if kept.rows:
-            print_table(kept.rows)
+            print_table(kept.rows, modality)
     else:
         yield JsonRows(sys.stdout) if form == "jsonl" else CsvRows(sys.stdout)
     sys.stdout.flush()
@@ -98,17 +101,21 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return translate("cli.yes" if value else "cli.no")
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1 else f"{value:,.2f}".rstrip("0").rstrip(".")
+        return f"{value:.3g}" if abs(value) < 1 else f"{value:,.2f}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def heading(name: str) -> str:
-    """The column ``name`` as people read it, where the catalogues have it."""
-    return label(name, f"cli.column.{name}")
+def heading(name: str, modality: str = "") -> str:
+    """The column ``name`` of ``modality`` as people read it, where the catalogues have it."""
+    told = label(name, f"{modality}.column.{name}", f"cli.column.{name}", f"{modality}.conditions.{name}.label")
+    whole, _, part = name.rpartition("_")
+    if told == name and whole and has_text(f"cli.column_of.{part}"):
+        return translate(f"cli.column_of.{part}", name=heading(whole, modality))
+    return told
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO | None = None) -> None:
-    """Print ``rows``; a single one is printed upright, a name and a value a line.
+def print_table(rows: Sequence[Mapping[str, Any]], modality: str = "", stream: TextIO | None = None) -> None:
+    """Print ``rows`` of ``modality``; a single one is printed upright, a name and a value a line.
 
     Columns that do not fit beside each other are left out and named below: a table folded to slivers helps nobody.
     """
@@ -126,12 +133,14 @@ def print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO | None = None)
         printed.add_column(style="bold")
         printed.add_column(overflow="fold")
         for name, value in rows[0].items():
-            printed.add_row(Text(heading(name)), Text(shown(value)))
+            printed.add_row(Text(heading(name, modality)), Text(shown(value)))
     else:
-        names = fitting(rows, console.width)
-        for name in names:
+        widths = fitting(rows, console.width, modality)
+        names = list(widths)
+        for name, width in widths.items():
             numeric = all(isinstance(plain(row.get(name)), int | float | None) for row in rows)
-            printed.add_column(Text(heading(name)), justify="right" if numeric else "left", overflow="fold")
+            told = Text(heading(name, modality))
+            printed.add_column(told, justify="right" if numeric else "left", overflow="fold", max_width=width)
         for row in rows:
             printed.add_row(*(Text(shown(row.get(name))) for name in names))
     console.print(printed)
@@ -139,17 +148,24 @@ def print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO | None = None)
         note("cli.more_columns", names=", ".join(left))
 
 
-def fitting(rows: Sequence[Mapping[str, Any]], width: int) -> list[str]:
-    """The first columns of ``rows`` that fit beside each other in ``width`` characters; at least one."""
+def fitting(rows: Sequence[Mapping[str, Any]], width: int, modality: str = "") -> dict[str, int]:
+    """The first columns of ``rows`` that fit beside each other in ``width`` characters, at least one, and their widths.
+
+    A heading may take two lines.
+    """
     from rich.cells import cell_len
 
-    names: list[str] = []
+    found: dict[str, int] = {}
     for name in rows[0]:
-        width -= max(cell_len(heading(name)), *(cell_len(shown(row.get(name))) for row in rows)) + 3
-        if names and width < 0:
+        told = heading(name, modality)
+        # A Chinese heading can be broken anywhere, others between words only.
+        longest = max(len(word) if word.isascii() else (cell_len(word) + 3) // 4 * 2 for word in told.split() or [""])
+        needed = max(longest, (cell_len(told) + 1) // 2, *(cell_len(shown(row.get(name))) for row in rows))
+        width -= needed + 3
+        if found and width < 0:
             break
-        names.append(name)
-    return names
+        found[name] = needed
+    return found
 
 
 @contextmanager

@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
+from puji import registry
 from puji.commands.fields import entries, summaries
 from puji.commands.generate import load
 from puji.commands.interface import PATH, SEED, Command, option
 from puji.commands.judge import model_option
 from puji.commands.learn import flat
-from puji.commands.output import FORMATS, check_folder, note, print_table, rows_to
+from puji.commands.output import FORMATS, check_folder, note, print_table, rows_to, shown
 from puji.errors import Invalid
 from puji.files import atomic_write, check_writable, refusal
-from puji.language import current, translate
+from puji.language import current, label, translate
 
 
 def list_command() -> Command:
@@ -37,7 +38,8 @@ def card_command(name: str) -> Command:
 
     def run(model: Path | None) -> None:
         for key, value in flat(load(name, model).card):
-            click.echo(f"{key}: {value}")
+            click.echo(f"{label(key, f'cli.card.{key}')}{translate('cli.colon')}{shown(value)}")
+        note("cli.card_page", path=registry.folder_of(model or name) / "README.md")
 
     return Command(name, "cli.card", run, [model_option()])
 

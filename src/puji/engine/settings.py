@@ -76,15 +76,16 @@ class Result:
     """What training did.
 
     ``loss``: weighted mean cross-entropy (nats per token) since the last line of the log; ``validation``: of the
-    weights that the network now has, None without validation; ``nats``: the same per validation sequence. ``minutes``:
-    of training steps; ``core_hours``: of everything, threads x ranks. ``stopped_because``: "budget", "patience" or
-    "interrupted". ``history``: the lines of the log.
+    weights that the network now has, None without validation; ``before``: of those that training began with; ``nats``:
+    as ``validation``, per validation sequence. ``minutes``: of training steps; ``core_hours``: of everything, threads x
+    ranks. ``stopped_because``: "budget", "patience" or "interrupted". ``history``: the lines of the log.
     """
 
     steps: int
     epochs: float
     tokens: int
     loss: float
+    before: float | None
     validation: float | None
     nats: float | None
     minutes: float
@@ -107,6 +108,7 @@ class Counters:
     token_sum: int = 0
     seconds_sum: float = 0.0
     loss: float = math.nan
+    before: float | None = None  # validation loss before the first step
     best: float | None = None
     best_nats: float | None = None
     stale: int = 0  # evaluations since the best

@@ -128,6 +128,9 @@ class Run:
         before = self.at.wall
         batches = self.batches.after(self.position)
         rate = 0.0
+        if self.validation and self.at.before is None and self.at.step == 0:
+            self.evaluate()  # training may make nothing better; then the network stays as it was
+            self.at.before = self.at.best
         self.network.train()
         with surroundings.bar(self.settings.progress and self.rank == 0) as bar:
             while not self.at.stopped:
@@ -368,6 +371,7 @@ class Run:
             epochs=at.epochs,
             tokens=at.tokens,
             loss=at.loss_sum / at.weight_sum if at.weight_sum else at.loss,
+            before=at.before,
             validation=at.best,
             nats=at.best_nats,
             minutes=at.elapsed / 60,

@@ -21,7 +21,7 @@ PANEL = (260, 220)
 MOST_DRAWN = 120
 """Molecules in one grid; of more, the first are drawn."""
 ARCS = 15
-"""The strongest links of an attention map that are drawn."""
+"""The strongest links of an attention map that are drawn; fewer in a small molecule, half as many as it has atoms."""
 
 LOW, HIGH = np.array([0.13, 0.40, 0.67]), np.array([0.90, 0.38, 0.00])
 """Blue for what lowers the answer, orange for what raises it: told apart with any kind of colour vision."""
@@ -48,7 +48,8 @@ def grid(rows: Sequence[Mapping[str, Any]], kind: str = "svg") -> str | bytes:
     if not rows:
         raise Invalid("molecules.no_rows")
     shown = rows[:MOST_DRAWN]
-    columns = min(len(shown), 5 if len(shown) > 4 else 4)
+    # As few empty places as can be, then as few lines.
+    columns = min(len(shown), min((5, 4, 3), key=lambda most: -len(shown) % most) if len(shown) > 5 else 4)
     lines = -(-len(shown) // columns)
     make = rdMolDraw2D.MolDraw2DSVG if kind == "svg" else rdMolDraw2D.MolDraw2DCairo
     drawer: Any = make(columns * PANEL[0], lines * PANEL[1], *PANEL)
@@ -172,7 +173,8 @@ def _arcs(mol: Chem.Mol, attention: NDArray[np.float64]) -> str:
     _draw(drawer, mol)
     drawer.FinishDrawing()
     both = np.triu(attention + attention.T, 1)
-    links = [np.unravel_index(place, both.shape) for place in np.argsort(both, axis=None)[::-1][:ARCS]]
+    most = min(ARCS, -(-len(both) // 2))
+    links = [np.unravel_index(place, both.shape) for place in np.argsort(both, axis=None)[::-1][:most]]
     strongest = float(both.max(initial=0)) or 1.0
     paths = []
     for first, second in links:

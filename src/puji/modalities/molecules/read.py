@@ -17,8 +17,11 @@ from puji.text import Line, lines
 ENDINGS = (".smi", ".smiles", ".txt", ".csv", ".tsv", ".parquet", ".pq", ".sdf", ".sd", ".mol")
 """File name endings that `read` knows, each also with ``.gz``."""
 
-COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "isosmiles", "structure", "mol", "molecule")
-"""Names of the column that holds the SMILES, whatever their case, the likeliest first."""
+COLUMNS = (
+    *("smiles", "isomeric_smiles", "isosmiles", "canonical_smiles", "structure", "molecule", "mol", "compound"),
+    *("结构式", "结构", "分子", "化合物"),
+)
+"""Names of the column that holds the SMILES, whatever their case; where there are several, the first of these."""
 
 LONGEST_RECORD = 1_000_000
 """Characters of one record of an SDF."""

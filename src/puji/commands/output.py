@@ -158,8 +158,8 @@ def fitting(rows: Sequence[Mapping[str, Any]], width: int, modality: str = "") -
     found: dict[str, int] = {}
     for name in rows[0]:
         told = heading(name, modality)
-        # A Chinese heading can be broken anywhere, others between words only.
-        longest = max(len(word) if word.isascii() else (cell_len(word) + 3) // 4 * 2 for word in told.split() or [""])
+        # A long Chinese heading can be broken anywhere, one of four characters (eight cells) and others only between words.
+        longest = max(len(word) if word.isascii() else min(cell_len(word), 8) for word in told.split() or [""])
         needed = max(longest, (cell_len(told) + 1) // 2, *(cell_len(shown(row.get(name))) for row in rows))
         width -= needed + 3
         if found and width < 0:

@@ -97,7 +97,7 @@ def _wave(
             ids, header = flow.pinned(model.modality, model.vocabulary, tokens)
             yield Prompt(tuple(ids), seed=int(rng.integers(2**63)), header=header)
 
-    room = model.network.config.max_position_embeddings
+    room = model.modality.longest or model.network.config.max_position_embeddings
     decoded = flow.decode(model.network, model.vocabulary, ask(), grammar, sampling=sampling, max_new_tokens=room)
     early: dict[int, Decoded] = {}
     turn = 0

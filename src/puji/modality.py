@@ -170,6 +170,8 @@ class Modality(ABC, Generic[Record]):
     """The engine size trained by default."""
     context: ClassVar[int] = 256
     """The longest sequence the model sees at once, in tokens; longer records pass through a sliding window."""
+    longest: ClassVar[int | None] = None
+    """The most tokens of a generated record; None: the context."""
     Conditions: ClassVar[type[BaseModel]] = Nothing
     """What a user may ask of generation: becomes command-line options, API schema and web form."""
     Ask: ClassVar[type[BaseModel]] = Nothing

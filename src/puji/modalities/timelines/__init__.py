@@ -1,0 +1,1 @@
+"""Patient timelines: see modality.py."""

@@ -1,0 +1,262 @@
+"""From rows of any format to patients: gathered by subject in bounded memory, cleaned, everything refused counted."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import unicodedata
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from puji.modalities.timelines.clock import OLDEST
+from puji.modalities.timelines.codes import normalised
+from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline
+from puji.modality import Invalid, Raw
+
+Kind = Literal["event", "birth", "sex", "end"]
+HELD = 200_000
+"""Rows in memory; beyond, they go to `BUCKETS` files on disk by subject."""
+BUCKETS = 64
+DAY = 86400.0
+SEXES: dict[str, Sex] = {
+    **dict.fromkeys(("female", "f", "女", "女性", "2", "8532", "gender//f", "gender//female"), "female"),
+    **dict.fromkeys(("male", "m", "男", "男性", "1", "8507", "gender//m", "gender//male"), "male"),
+}
+UNITS = {
+    **dict.fromkeys(("mg/dl", "mg/100ml"), "mg/dL"),
+    **dict.fromkeys(("mmol/l", "mmol/升"), "mmol/L"),
+    **dict.fromkeys(("g/l",), "g/L"),
+    **dict.fromkeys(("g/dl",), "g/dL"),
+    **dict.fromkeys(("percent", "％"), "%"),
+    **dict.fromkeys(("mmhg", "mm[hg]", "毫米汞柱"), "mm[Hg]"),
+    **dict.fromkeys(("bpm", "beats/min", "次/分", "/min", "{beats}/min"), "/min"),
+    **dict.fromkeys(("kg/m2", "kg/m^2", "kg/m²"), "kg/m2"),
+    **dict.fromkeys(("公斤", "kg"), "kg"),
+    **dict.fromkeys(("厘米", "cm"), "cm"),
+    **dict.fromkeys(("celsius", "°c", "℃", "cel"), "Cel"),
+}
+"""Spellings in lower case -> UCUM."""
+
+
+class Row(NamedTuple):
+    """One thing that a file tells about a subject.
+
+    ``time``: seconds since 1970, or None where ``age`` (days) is told instead. ``code``: of an event; the word of a sex.
+    """
+
+    subject: str
+    kind: Kind
+    time: float | None
+    age: float | None
+    code: str
+    value: float | None
+    unit: str
+    line: int
+
+
+_SCHEMA = {
+    "subject": pl.String,
+    "kind": pl.String,
+    "time": pl.Float64,
+    "age": pl.Float64,
+    "code": pl.String,
+    "value": pl.Float64,
+    "unit": pl.String,
+    "line": pl.Int64,
+    "source": pl.String,
+}
+
+
+class Refusals:
+    """Counts by reason and file, with the line of the first."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[int]] = {}
+
+    def add(self, reason: str, source: str, line: int, **details: str) -> None:
+        """One more."""
+        key = (reason, source, tuple(sorted(details.items())))
+        counted = self.found.setdefault(key, [0, line])
+        counted[0] += 1
+        counted[1] = min(counted[1], line)
+
+    def told(self) -> Iterator[Invalid]:
+        """One Invalid for each reason and file."""
+        for (reason, source, details), (count, line) in self.found.items():
+            yield Invalid(reason, source=source, line=line or None, rows=count, **dict(details))
+
+
+def patients(rows: Iterable[tuple[Row, str] | Invalid]) -> Iterator[Raw | Invalid]:
+    """A `Timeline` for each subject that ``rows`` (each with its file) tell of, then what was dropped, counted.
+
+    Refusals in ``rows`` come out at once.
+    """
+    refused = Refusals()
+    held: list[tuple[Row, str]] = []
+    with tempfile.TemporaryDirectory(prefix="puji-") as folder:
+        spilled = 0
+        for item in rows:
+            if isinstance(item, Invalid):
+                yield item
+                continue
+            held.append(item)
+            if len(held) >= HELD:
+                _spill(held, Path(folder), spilled)
+                spilled += 1
+                held.clear()
+        if not spilled:
+            yield from _patients(held, refused)
+        else:
+            _spill(held, Path(folder), spilled)
+            held.clear()
+            for bucket in range(BUCKETS):
+                if files := sorted(Path(folder).glob(f"{bucket}-*.parquet")):
+                    table = pl.concat([pl.read_parquet(path) for path in files])
+                    yield from _patients(((Row(*row[:-1]), row[-1]) for row in table.iter_rows()), refused)
+    yield from refused.told()
+
+
+def _spill(held: list[tuple[Row, str]], folder: Path, number: int) -> None:
+    parts: dict[int, list[tuple[object, ...]]] = defaultdict(list)
+    for row, source in held:
+        parts[zlib.crc32(row.subject.encode()) % BUCKETS].append((*row, source))
+    for bucket, some in parts.items():
+        pl.DataFrame(some, schema=_SCHEMA, orient="row").write_parquet(folder / f"{bucket}-{number:06d}.parquet")
+
+
+def _patients(rows: Iterable[tuple[Row, str]], refused: Refusals) -> Iterator[Raw | Invalid]:
+    subjects: dict[str, list[tuple[Row, str]]] = defaultdict(list)
+    for row, source in rows:
+        subjects[row.subject].append((row, source))
+    for subject, some in subjects.items():
+        record = timeline(subject, some, refused)
+        source, line = some[0][1], min(row.line for row, _ in some)
+        if record is None:
+            yield Invalid("timelines.read.no_events", source=source, line=line or None)
+        else:
+            yield Raw(record, source, line or None)
+
+
+def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Timeline | None:
+    """One patient: events cleaned and in order; None if there is none left."""
+    births = [row for row, _ in rows if row.kind == "birth" and row.time is not None]
+    sexes = {SEXES[word] for row, _ in rows if row.kind == "sex" and (word := _plain(row.code)) in SEXES}
+    sex: Sex = sexes.pop() if len(sexes) == 1 else ""
+    birth = min((row.time for row in births if row.time is not None), default=None)
+    times = [row.time for row, _ in rows if row.kind == "event" and row.time is not None]
+    start = birth if birth is not None else min(times, default=0.0)
+    deaths = [age for row, _ in rows if row.code == DEATH and (age := _age(row, start)) is not None and age >= 0]
+    death = min(deaths, default=None)
+    found: set[Event] = set()
+    end = 0.0
+    for row, source in rows:
+        if row.kind in ("birth", "sex"):
+            continue
+        age = _age(row, start)
+        if row.kind == "end":
+            end = max(end, age or 0.0)
+            continue
+        event = _event(row, age, death, source, refused)
+        if event is None:
+            continue
+        if event in found:
+            refused.add("timelines.read.duplicate", source, row.line)
+        found.add(event)
+    if not found:
+        return None
+    ordered = sorted(found, key=lambda event: (event.age, event.code == DEATH, event.code, event.value or 0.0))
+    born = None if birth is None else datetime.fromtimestamp(birth, UTC).year
+    last = ordered[-1].age
+    return Timeline(sex, born, tuple(ordered), last if death is not None else max(last, end), subject)
+
+
+def _event(row: Row, age: float | None, death: float | None, source: str, refused: Refusals) -> Event | None:
+    """The event of a row; None, counted, if it cannot be."""
+    if age is None:
+        refused.add("timelines.read.no_time", source, row.line)
+    elif not -1 <= age <= OLDEST * YEAR:
+        refused.add("timelines.read.impossible_age", source, row.line)
+    elif death is not None and row.code == DEATH and age > death:
+        refused.add("timelines.read.duplicate", source, row.line)
+    elif death is not None and age > death + 1:
+        refused.add("timelines.read.after_death", source, row.line)
+    else:
+        value = row.value
+        if value is not None and not math.isfinite(value):
+            refused.add("timelines.read.value", source, row.line)
+            value = None
+        age = min(max(age, 0.0), death) if death is not None else max(age, 0.0)
+        try:
+            code = normalised(row.code)
+        except Invalid as refusal:
+            refused.add(refusal.reason, source, row.line, **refusal.details)
+            return None
+        return Event(round(age, 4), code, value, unit(row.unit) if value is not None else "")
+    return None
+
+
+def _age(row: Row, start: float) -> float | None:
+    if row.age is not None:
+        return row.age
+    return None if row.time is None else (row.time - start) / DAY
+
+
+def unit(text: str) -> str:
+    """A unit in UCUM where we know its spelling, else as it stands."""
+    told = unicodedata.normalize("NFKC", text).strip()
+    return UNITS.get(told.lower(), told)
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip().lower()
+
+
+_CHINESE = re.compile(r"(\d{4})年(\d{1,2})月(?:(\d{1,2})日?)?(.*)")
+_NUMBERS = re.compile(r"(\d{4})[-/.]?(\d{2}|\d(?=[-/.]))[-/.]?(\d{1,2})?(.*)")
+
+
+def moment(text: str) -> float | None:
+    """Seconds since 1970 of a date as people write it, with or without a time; None if it is none.
+
+    ISO 8601, 2024/3/5, 20240305, 2024年3月5日 14:30; a time zone is kept, without one the time counts as UTC.
+    """
+    told = unicodedata.normalize("NFKC", text).strip()
+    if re.fullmatch(r"\d{4}", told):
+        told += "-07-01"
+    elif re.fullmatch(r"\d{4}-\d{2}", told):
+        told += "-15"
+    if match := (_CHINESE.fullmatch(told) or _NUMBERS.fullmatch(told)):
+        year, month, day, rest = match.groups()
+        clock = re.sub("[时点]", ":", rest.strip(" Tt")).replace("分", ":").rstrip("秒: ")
+        told = f"{year}-{int(month):02d}-{int(day or 15):02d}"
+        if clock:
+            hour, sign, more = clock.partition(":")
+            told += f" {int(hour):02d}:{more or '00'}" if sign and hour.isdigit() else f" {clock}"
+    try:
+        found = datetime.fromisoformat(told)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def seconds(when: date | datetime) -> float:
+    """Seconds since 1970 of a date; one without a time zone counts as UTC."""
+    if not isinstance(when, datetime):
+        when = datetime(when.year, when.month, when.day)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def number(text: str) -> float | None:
+    """A number as people write it (full-width digits, "<5", "1,024.5"); None if it is none."""
+    told = unicodedata.normalize("NFKC", text).strip().lstrip("<>=≤≥~ ").replace(",", "")
+    try:
+        return float(told)
+    except ValueError:
+        return None

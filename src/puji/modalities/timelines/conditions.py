@@ -1,0 +1,139 @@
+"""What can be asked: of a cohort, and about a patient's future."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from puji.errors import Invalid
+from puji.modalities.timelines.clock import OLDEST
+from puji.modalities.timelines.codes import ancestors, normalised
+from puji.modalities.timelines.timeline import DEATH
+from puji.options import Range
+
+LONGEST_HORIZON = 60.0
+"""Years."""
+MOST_FUTURES = 10_000
+
+
+class Conditions(BaseModel):
+    """A cohort: sex, years of birth, the condition that each record begins with, the age to which patients are followed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sex: Literal["female", "male"] | None = None
+    born: Range[int] | None = None
+    first: str | None = None
+    until: int | None = None
+
+    @field_validator("born", mode="before")
+    @classmethod
+    def _born(cls, value: Any) -> Any:
+        found = None if value is None else Range[int].of(value, "--born")
+        if found and not 1850 <= found.low <= found.high < 2110:
+            raise Invalid("timelines.born", source="--born", value=str(found))
+        return found
+
+    @field_validator("first")
+    @classmethod
+    def _first(cls, value: str | None) -> str | None:
+        return None if value is None else code_of(value, "--first")
+
+    @field_validator("until")
+    @classmethod
+    def _until(cls, value: int | None) -> int | None:
+        if value is not None and not 1 <= value <= OLDEST:
+            raise Invalid("timelines.until", source="--until", value=value, oldest=OLDEST)
+        return value
+
+
+class Ask(BaseModel):
+    """Outcomes and horizons.
+
+    ``outcomes``: groups with ";" between them, each "name=code,code" or "code,code"; a code stands for all below it too. None:
+    what is likeliest. ``horizon``: years, with "," between them. ``futures``: how many are sampled. ``now``: age in years from
+    which on the future is asked; None: the end of the record. ``by``: "futures", or "next": the next event alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    outcomes: str | None = None
+    horizon: str = "1,5,10"
+    futures: int = 500
+    now: float | None = None
+    by: Literal["futures", "next"] = "futures"
+
+    @field_validator("outcomes")
+    @classmethod
+    def _outcomes(cls, value: str | None) -> str | None:
+        if value is not None:
+            groups(value)
+        return value
+
+    @field_validator("horizon", mode="before")
+    @classmethod
+    def _horizon(cls, value: Any) -> str:
+        told = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        horizons(told)
+        return told
+
+    @field_validator("futures")
+    @classmethod
+    def _futures(cls, value: int) -> int:
+        if not 1 <= value <= MOST_FUTURES:
+            raise Invalid("timelines.futures", source="--futures", value=value, most=MOST_FUTURES)
+        return value
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A group of codes under one name."""
+
+    name: str
+    codes: frozenset[str]
+
+    def holds(self, code: str) -> bool:
+        """Whether ``code`` is of the group or below one that is."""
+        return code in self.codes or not self.codes.isdisjoint(ancestors(code))
+
+
+def code_of(text: str, option: str = "") -> str:
+    """The code that a person typed, "I10" or "ICD10/I10" or "death". Raises Invalid for what is none."""
+    text = text.strip()
+    if text.upper() in (DEATH, "MEDS_DEATH") or text == "死亡":
+        return DEATH
+    if not text or any(character.isspace() for character in text):
+        raise Invalid("timelines.code", source=option, value=text[:40])
+    return normalised(text)
+
+
+def groups(text: str) -> list[Outcome]:
+    """Outcomes as people write them. Raises Invalid for an empty one or a name that comes twice."""
+    found: list[Outcome] = []
+    for part in re.split("[;；]", text):
+        name, sign, codes = part.rpartition("=")
+        members = [code_of(code, "--outcomes") for code in re.split("[,，]", codes) if code.strip()]
+        if not members or (sign and not name.strip()):
+            raise Invalid("timelines.outcomes", source="--outcomes", value=part[:40])
+        found.append(Outcome(name.strip() or "+".join(members), frozenset(members)))
+    if len({one.name for one in found}) < len(found):
+        raise Invalid("timelines.outcome_twice", source="--outcomes")
+    return found
+
+
+def horizons(text: str) -> list[float]:
+    """Years, ascending. Raises Invalid for what is no number above 0 and up to `LONGEST_HORIZON`."""
+    found = []
+    for part in re.split("[,，]", text):
+        word = part.strip().lower().rstrip("y年")
+        try:
+            years = float(word)
+        except ValueError:
+            years = -1.0
+        if not 0 < years <= LONGEST_HORIZON:
+            raise Invalid("timelines.horizon", source="--horizon", value=part[:40], longest=LONGEST_HORIZON)
+        found.append(years)
+    return sorted(set(found))

@@ -1,0 +1,81 @@
+"""What `puji demo` shows of timelines: synthetic patients, the future of one, and what drove a risk."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from puji.gallery import Figure, Section, Text, sections
+from puji.language import LANGUAGES
+from puji.modalities.timelines.draw import picture
+from puji.modalities.timelines.timeline import Timeline
+
+PATIENTS = 4
+COHORT = 50
+FUTURES = 200
+HORIZON = "1,2,3,4,5,6,7,8,9,10"
+AGES = (50.0, 70.0)
+"""Years between which the patient is whose future is shown."""
+COLUMNS = {
+    name: Text(f"timelines.column.{name}")
+    for name in ("sex", "born", "events", "first_age", "end_age", "died", "timeline")
+}
+
+
+def demo(model: Any, seed: int = 0) -> list[Section]:
+    """All sections; one that the model cannot do says why."""
+    return sections("timelines", {"cohort": cohort, "future": future, "why": why}, model, seed)
+
+
+def cohort(model: Any, seed: int) -> Section:
+    """New patients."""
+    began = time.perf_counter()
+    batch = model.generate(COHORT, seed=seed)
+    seconds = f"{time.perf_counter() - began:.1f}"
+    records = [one.record for one in batch.generated]
+    shown = sorted(records[: 3 * PATIENTS], key=lambda record: -len(record.events))[:PATIENTS]
+    figures = [Figure(_pictures(record), wide=True) for record in shown]
+    rows = []
+    for record in records[:12]:
+        row = model.modality.row(record)
+        told = row["timeline"]
+        kept = {name: row[name] for name in COLUMNS}
+        sex = Text(f"timelines.sex.{record.sex or 'unknown'}")
+        rows.append({**kept, "sex": sex, "timeline": told if len(told) < 160 else told[:160].rsplit(" ", 1)[0] + " …"})
+    note = Text("timelines.demo.cohort.note", {"n": len(records), "attempts": batch.attempts, "seconds": seconds})
+    return Section(Text("timelines.demo.cohort"), note, figures, rows, COLUMNS)
+
+
+def future(model: Any, seed: int) -> Section:
+    """What may happen to one of them within ten years."""
+    began = time.perf_counter()
+    record = _patient(model, seed)
+    answer = model.predict(record, horizon=HORIZON, futures=FUTURES, seed=seed)
+    seconds = f"{time.perf_counter() - began:.1f}"
+    drawn = {language: str(picture(record, answer.estimates, language=language)) for language in LANGUAGES}
+    note = Text("timelines.demo.future.note", {"n": FUTURES, "seconds": seconds})
+    return Section(Text("timelines.demo.future"), note, [Figure(drawn, wide=True)])
+
+
+def why(model: Any, seed: int) -> Section:
+    """Which events of the record drove the probability of the likeliest next one."""
+    record = _patient(model, seed)
+    code = next(iter(model.predict(record, by="next").estimates))
+    found = model.explain(record, target=code)
+    scores = model.modality.by_event(record, found.tokens, found.scores)
+    drawn = {language: str(picture(record, scores=scores, language=language)) for language in LANGUAGES}
+    details = {"code": code, "value": f"{100 * found.value:.1f}"}
+    return Section(Text("timelines.demo.why"), Text("timelines.demo.why.note", details), [Figure(drawn, wide=True)])
+
+
+def _patient(model: Any, seed: int) -> Timeline:
+    """A living patient of the age asked for, with a history, from the model itself."""
+    batch = model.generate(COHORT, seed=seed + 1)
+    records: list[Timeline] = [one.record for one in batch.generated]
+    alive = [one for one in records if not one.died] or records
+    usual = [one for one in alive if AGES[0] * 365.25 <= one.end <= AGES[1] * 365.25] or alive
+    return max(usual, key=lambda one: min(len(one.events), 25))
+
+
+def _pictures(record: Timeline) -> dict[str, str]:
+    return {language: str(picture(record, language=language)) for language in LANGUAGES}

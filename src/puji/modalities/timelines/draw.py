@@ -1,0 +1,119 @@
+"""Pictures of patients: the past on a line, futures as a fan of cumulative incidence, what drove a risk."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from puji import figures
+from puji.language import current, translate
+from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
+from puji.modality import Estimate, Invalid
+
+MOST_EVENTS = 40
+"""Events with a label in one picture; of more, the last ones."""
+MOST_OUTCOMES = 6
+LEVELS = 5
+"""Heights of the labels, so that neighbours do not cover each other."""
+
+
+def short(code: str, language: str | None = None) -> str:
+    """A code as a picture writes it: without its system."""
+    return translate("timelines.death", language) if code == DEATH else code.partition("/")[2] or code
+
+
+def picture(
+    record: Timeline,
+    estimates: Mapping[str, Estimate] | None = None,
+    scores: Sequence[float] | None = None,
+    kind: str = "svg",
+    language: str | None = None,
+) -> str | bytes:
+    """One patient: events over age; with ``estimates`` their cumulative incidence from the end on; with ``scores`` (one for
+    each event) bars of what drove a risk.
+
+    Raises Invalid for another ``kind`` than "svg" and "png".
+    """
+    if kind not in ("svg", "png"):
+        raise Invalid("write.figure", modality="timelines")
+    language = language or current()
+    curves = incidence(estimates or {})
+    with figures.canvas(9.2, 3.0 if scores is None else 3.8) as figure:
+        if curves:
+            past, panel = figure.subplots(1, 2, width_ratios=(3, 2))
+            _fan(panel, curves, record.end / YEAR, language)
+        elif scores is not None:
+            past, panel = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+            _bars(panel, record, scores, language)
+        else:
+            past = figure.subplots()
+        _past(past, record, language)
+        if not curves and scores is None:
+            past.set_xlabel(translate("timelines.figure.age", language))
+        return figures.svg(figure) if kind == "svg" else figures.png(figure)
+
+
+def incidence(estimates: Mapping[str, Estimate]) -> dict[str, np.ndarray]:
+    """Estimates named "<outcome> <years>y" as curves by outcome, (n, 4): years, probability, low, high; highest first."""
+    found: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
+    for name, one in estimates.items():
+        outcome, _, years = name.rpartition(" ")
+        if outcome and years.endswith("y"):
+            found[outcome].append((float(years[:-1]), one.value, one.low, one.high))
+    curves = {name: np.array([(0.0, 0.0, 0.0, 0.0), *sorted(points)]) for name, points in found.items()}
+    return dict(sorted(curves.items(), key=lambda item: -item[1][-1, 1])[:MOST_OUTCOMES])
+
+
+def _past(panel: Any, record: Timeline, language: str) -> None:
+    who = [translate(f"timelines.sex.{record.sex or 'unknown'}", language)]
+    if record.born is not None:
+        who.append(translate("timelines.figure.born", language, decade=record.born // 10 * 10))
+    panel.set_title(translate("timelines.figure.past", language, who=", ".join(who)))
+    end = record.end / YEAR
+    shown = record.events[-MOST_EVENTS:]
+    first = shown[0].age / YEAR if shown else 0.0
+    panel.set_xlim(first - 0.03 * (end - first + 1), end + 0.08 * (end - first + 1))
+    panel.set_ylim(-0.4, LEVELS + 0.6)
+    panel.axhline(0, color=figures.GREY, linewidth=1.2)
+    groups: dict[float, list[str]] = defaultdict(list)
+    for event in shown:
+        told = short(event.code, language)
+        if event.value is not None:
+            told += f" {event.value:.3g} {event.unit}".rstrip()
+        groups[round(event.age / YEAR, 2)].append(told)
+    for place, (age, names) in enumerate(groups.items()):
+        height = 1 + place % LEVELS
+        text = ", ".join(names[:2]) + (f" +{len(names) - 2}" if len(names) > 2 else "")
+        panel.plot([age, age], [0, height - 0.25], color=figures.RULE, linewidth=0.9)
+        panel.plot(age, 0, "o", color=figures.ACCENT, markersize=4.5)
+        panel.text(age, height, text, fontsize=7.5, va="center", ha="center" if age < end - 1 else "right")
+    panel.set_yticks([])
+    panel.grid(False)
+    panel.spines["left"].set_visible(False)
+
+
+def _fan(panel: Any, curves: Mapping[str, np.ndarray], end: float, language: str) -> None:
+    panel.set_title(translate("timelines.figure.future", language))
+    for name, points in curves.items():
+        years = end + points[:, 0]
+        (line,) = panel.plot(years, 100 * points[:, 1], label=short(name, language))
+        panel.fill_between(
+            years, 100 * points[:, 2], 100 * points[:, 3], color=line.get_color(), alpha=0.15, linewidth=0
+        )
+    panel.set_xlabel(translate("timelines.figure.age", language))
+    panel.set_ylabel(translate("timelines.figure.share", language))
+    panel.set_ylim(0)
+    panel.legend(fontsize=8, loc="upper left")
+
+
+def _bars(panel: Any, record: Timeline, scores: Sequence[float], language: str) -> None:
+    ages = [event.age / YEAR for event in record.events]
+    width = 0.006 * (record.end / YEAR - min(ages, default=0.0) + 1)
+    colours = [figures.CYCLE[1] if score > 0 else figures.CYCLE[3] for score in scores]
+    panel.bar(ages, scores, width=width, color=colours)
+    panel.axhline(0, color=figures.GREY, linewidth=0.8)
+    panel.set_ylabel(translate("timelines.figure.score", language))
+    panel.set_xlabel(translate("timelines.figure.age", language))

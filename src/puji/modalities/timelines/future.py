@@ -1,0 +1,137 @@
+"""Questions about a patient's future: sampled futures that run until a horizon, or the next event alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from puji.engine.vocabulary import BYTES, SPELL
+from puji.intervals import proportion
+from puji.modalities.timelines import clock
+from puji.modalities.timelines.codebook import Codebook
+from puji.modalities.timelines.conditions import Ask, Outcome, groups, horizons
+from puji.modalities.timelines.grammar import LAST, State, TimelineGrammar
+from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
+from puji.modalities.timelines.tokens import FOLLOWED, UNTIL, history, seen
+from puji.modality import Candidate, Candidates, Estimate, Futures, Invalid
+
+LIKELIEST = 10
+"""Outcomes that are told where none is asked for."""
+MARGIN = 1
+"""Years beyond the horizon to which a patient is said to be followed, so that the end of it is not near."""
+_BYTES = frozenset((SPELL, *BYTES))
+
+
+def until_now(record: Timeline, now: float | None) -> tuple[Timeline, float]:
+    """The record as it was known at the age ``now`` in years (None: its end), and that age in days.
+
+    Raises Invalid for an age beyond the record, and for a patient who had died.
+    """
+    age = record.end if now is None else now * YEAR
+    if not 0 <= age <= record.end + 1:
+        raise Invalid("timelines.now", source="--now", now=now, end=clock.span(record.end))
+    known = tuple(event for event in record.events if event.age <= age)
+    if any(event.code == DEATH for event in known):
+        raise Invalid("timelines.dead")
+    return Timeline(record.sex, record.born, known, age, record.subject), age
+
+
+def prompt_of(book: Codebook, record: Timeline, age: float) -> tuple[list[str], float]:
+    """The tokens of a record that nothing followed until ``age``, and the age of the clock after them, in days."""
+    told, at = history(book, record)
+    pause = seen(at, age)
+    return [*told, *pause], clock.advance(at, age)[1] if pause else at
+
+
+def futures(book: Codebook, record: Timeline, ask: Ask, followed: np.ndarray) -> Futures:
+    """Sample what may happen until the farthest horizon and count. See `Ask`."""
+    known, age = until_now(record, ask.now)
+    wanted = horizons(ask.horizon)
+    asked = groups(ask.outcomes) if ask.outcomes else None
+    told, start = prompt_of(book, known, age)
+    stop = start + wanted[-1] * YEAR
+    longest = int(np.max(np.flatnonzero(followed), initial=0))
+    until = min(int(stop // YEAR) + MARGIN, longest)
+    prompt = [UNTIL[until], *told] if until > start // YEAR else told
+    grammar = TimelineGrammar(book, follow=False)
+    begun = grammar.start(prompt)
+
+    def answer(drawn: Sequence[Sequence[str]]) -> Mapping[str, Estimate]:
+        paths = [list(events(grammar, begun, tokens)) for tokens in drawn]
+        outcomes = asked or likeliest(paths, known, stop)
+        return {
+            f"{one.name} {years:g}y": share(paths, one, start + years * YEAR) for one in outcomes for years in wanted
+        }
+
+    return Futures(prompt, ask.futures, lambda: Clock(grammar, begun, stop), answer, grammar)
+
+
+def events(grammar: TimelineGrammar, state: State, tokens: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """The codes and ages in days that generated ``tokens`` tell after ``state``; an unfinished one is left out."""
+    code = ""
+    for token in tokens:
+        if state.what == LAST:
+            return
+        before, state = state, grammar.advance(state, token)
+        if before.naming:
+            code = token
+        if state.naming or state.what == LAST:
+            yield code, state.age
+
+
+def likeliest(paths: Sequence[Sequence[tuple[str, float]]], known: Timeline, stop: float) -> list[Outcome]:
+    """What happens most often and had not happened before, and death."""
+    past = {event.code for event in known.events}
+    counts = Counter(code for path in paths for code in {code for code, age in path if age <= stop} - past)
+    counts.pop(DEATH, None)
+    ordered = sorted(counts, key=lambda code: (-counts[code], code))
+    return [Outcome(code, frozenset({code})) for code in (*ordered[:LIKELIEST], DEATH)]
+
+
+def share(paths: Sequence[Sequence[tuple[str, float]]], outcome: Outcome, stop: float) -> Estimate:
+    """How often ``outcome`` happens until the age ``stop``, with Wilson's 95 % interval of sampling (not of the model)."""
+    hits = sum(any(age <= stop and outcome.holds(code) for code, age in path) for path in paths)
+    found = proportion(hits, len(paths))
+    low, high = found.low or 0.0, found.high or 0.0
+    return Estimate(found.value, low, high, coverage=0.95, probabilities={"yes": found.value, "no": 1 - found.value})
+
+
+def next_event(book: Codebook, record: Timeline, ask: Ask) -> Candidates:
+    """What the next event will be, if there is one: straight from the distribution of the next token."""
+    known, age = until_now(record, ask.now)
+    told, _ = prompt_of(book, known, age)
+    asked = groups(ask.outcomes) if ask.outcomes else None
+    codes = [code for code in book.codes if code != FOLLOWED]
+
+    def answer(log_likelihoods: np.ndarray) -> Mapping[str, Estimate]:
+        shares = np.exp(log_likelihoods - np.max(log_likelihoods))
+        shares /= shares.sum()
+        best = asked or [Outcome(codes[i], frozenset({codes[i]})) for i in np.argsort(-shares)[:LIKELIEST]]
+        found = {}
+        for one in best:
+            p = float(sum(share for code, share in zip(codes, shares, strict=True) if one.holds(code)))
+            found[one.name] = Estimate(p, p, p, coverage=1.0, probabilities={"yes": p, "no": 1 - p})
+        return found
+
+    return Candidates([Candidate(told, [code]) for code in codes], answer)
+
+
+class Clock:
+    """Sees the tokens of one future, and says when it has run its course: at the age ``stop`` in days, or with death."""
+
+    def __init__(self, grammar: TimelineGrammar, state: State, stop: float) -> None:
+        self.grammar, self.state, self.stop = grammar, state, stop
+        self.spelling = False
+
+    def __call__(self, token: str) -> bool:
+        """Whether to stop after ``token``."""
+        if token in _BYTES:
+            self.spelling = True  # a code without a token of its own, byte by byte
+            return False
+        if self.spelling:
+            self.spelling = False
+            self.state = self.grammar.advance(self.state, "?")
+        self.state = self.grammar.advance(self.state, token)
+        return self.state.what == LAST or self.state.age > self.stop

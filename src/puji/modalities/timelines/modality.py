@@ -1,0 +1,289 @@
+"""Patient timelines as sequences of codes, values and times."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from puji.modalities.timelines import clock, conditions, future, views
+from puji.modalities.timelines.codebook import Codebook
+from puji.modalities.timelines.grammar import TimelineGrammar
+from puji.modalities.timelines.parse import checked, typed
+from puji.modalities.timelines.sources import read
+from puji.modalities.timelines.timeline import YEAR, Timeline, revived
+from puji.modalities.timelines.tokens import (
+    DECADES,
+    HEADER,
+    SEEN,
+    SEXES,
+    START,
+    body,
+    born_token,
+    fixed_tokens,
+    parsed,
+)
+from puji.modalities.timelines.write import FORMATS, write
+from puji.modality import Futures, Grammar, Invalid, Metric, Modality, Question, Raw, View
+from puji.options import Range
+
+
+class Timelines(Modality[Timeline]):
+    """Patients: what happened to them at which age, and what may happen next."""
+
+    name: ClassVar[str] = "timelines"
+    start: ClassVar[str] = START
+    size: ClassVar[str] = "micro"
+    context: ClassVar[int] = 512
+    longest: ClassVar[int | None] = 8192
+    Conditions: ClassVar[type[BaseModel]] = conditions.Conditions
+    Ask: ClassVar[type[BaseModel]] = conditions.Ask
+    lossless: ClassVar[bool] = False
+    tolerance: ClassVar[float] = clock.TOLERANCE
+    formats: ClassVar[tuple[str, ...]] = FORMATS
+    notes: ClassVar[tuple[str, ...]] = ("timelines.notice",)
+
+    def __init__(self) -> None:
+        self.book = Codebook()
+        self.followed: np.ndarray = np.zeros(clock.OLDEST + 1)
+        self.people: dict[tuple[str, str], int] = {}
+
+    # -- step 1: preprocess ------------------------------------------------------------------------------------------
+
+    def read(self, source: Path) -> Iterator[Raw | Invalid]:
+        """Patients of MEDS, FHIR, OMOP or CSV, one at a time; what is dropped comes out as Invalid, counted."""
+        return read(source)
+
+    def preprocess(self, raw: Raw) -> Timeline:
+        """A timeline, or its JSON; events in order. Raises Invalid."""
+        return checked(raw.content)
+
+    def group(self, record: Timeline) -> str:
+        """The subject; without an identifier the record itself."""
+        return record.subject or record.dump()
+
+    # -- step 2: encode ----------------------------------------------------------------------------------------------
+
+    def learn(self, records: Sequence[Timeline]) -> None:
+        """The codes and quantiles; who the patients are; how long they were followed."""
+        self.book = Codebook.learn(records)
+        self.people = dict(Counter((SEXES[record.sex], born_token(record.born)) for record in records))
+        self.followed = views.follow_up(records)
+
+    def state(self) -> dict[str, Any]:
+        """As JSON values."""
+        people = [[*key, count] for key, count in sorted(self.people.items())]
+        return {"book": self.book.state(), "people": people, "followed": self.followed.tolist()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state`."""
+        self.book = Codebook.restored(state["book"])
+        self.people = {(sex, born): count for sex, born, count in state["people"]}
+        self.followed = np.asarray(state["followed"], dtype=float)
+
+    def tokens(self) -> list[str]:
+        """The fixed tokens, then the codes that were learned."""
+        return [*fixed_tokens(), *self.book.codes]
+
+    def encode(self, record: Timeline) -> list[str]:
+        """From `START` to END."""
+        return body(self.book, record)
+
+    def views(self, record: Timeline, rng: np.random.Generator) -> Iterator[View]:
+        """One view: as it is, told until when it goes, or told at some age that nothing has happened."""
+        yield views.view(self.book, record, rng, self.followed)
+
+    # -- step 4: decode ----------------------------------------------------------------------------------------------
+
+    def describe(self, record: Timeline) -> conditions.Conditions:
+        """The sex, the decade of birth and the first event as conditions."""
+        decade = None if record.born is None else record.born // 10 * 10
+        born = None if decade is None else Range[int](low=decade, high=decade + 9)
+        return conditions.Conditions(
+            sex=record.sex or None, born=born, first=record.events[0].code if record.events else None
+        )
+
+    def prompt(self, asked: BaseModel, rng: np.random.Generator) -> list[str]:
+        """`START`; with conditions also the sex and decade of birth, drawn as often as training patients have them."""
+        wanted = _conditions(asked)
+        front = [] if wanted.until is None else [f"<until:{wanted.until}>"]
+        if wanted.sex is None and wanted.born is None and wanted.first is None:
+            return [*front, START]
+        people = self._people(wanted)
+        shares = np.array([count for _, count in people], dtype=float)
+        header = people[int(rng.choice(len(people), p=shares / shares.sum()))][0]
+        return [*front, START, *header, *([] if wanted.first is None else [self._first(wanted.first)])]
+
+    def _people(self, wanted: conditions.Conditions) -> list[tuple[tuple[str, str], float]]:
+        """Sexes and decades that fit, each with how many training patients there are of them."""
+        sexes = list(SEXES.values()) if wanted.sex is None else [SEXES[wanted.sex]]
+        decades = {born_token(decade): _overlap(decade, wanted) for decade in DECADES}
+        found = [
+            ((sex, born), count * decades.get(born, wanted.born is None))
+            for (sex, born), count in sorted(self.people.items())
+            if sex in sexes
+        ]
+        found = [(key, share) for key, share in found if share > 0]
+        if found:
+            return found
+        born = [(token, share) for token, share in decades.items() if share > 0]
+        return [((sex, token), share) for sex in sexes for token, share in born]
+
+    def _first(self, code: str) -> str:
+        told = self.book.token(code)
+        if told not in self.book.codes:
+            raise Invalid("timelines.unknown_code", source="--first", code=code)
+        return told
+
+    def warnings(self, asked: BaseModel) -> list[Invalid]:
+        """That the patients are synthetic; that there were none such in training; a code told by the one above it."""
+        wanted = _conditions(asked)
+        found = [Invalid("timelines.notice")]
+        sexes = list(SEXES.values()) if wanted.sex is None else [SEXES[wanted.sex]]
+        if self.people and not any(
+            sex in sexes
+            and (wanted.born is None or any(born == born_token(d) and _overlap(d, wanted) for d in DECADES))
+            for sex, born in self.people
+        ):
+            found.append(Invalid("timelines.no_such_people"))
+        if wanted.first is not None and (told := self.book.token(wanted.first)) != wanted.first:
+            found.append(Invalid("timelines.told_by", code=wanted.first, told=told))
+        return found
+
+    def header(self, tokens: Sequence[str]) -> int:
+        """What stands before `START`, `START`, the sex and the birth."""
+        return min(len(tokens), tokens.index(START) + HEADER) if START in tokens else 0
+
+    def grammar(self, asked: BaseModel) -> Grammar:
+        """Codes, quantiles and times in their order; ages that only rise."""
+        return TimelineGrammar(self.book)
+
+    def question(self, record: Timeline, ask: BaseModel) -> Question:
+        """The share of sampled futures in which an outcome comes within a horizon, or the next event's probability."""
+        wanted = ask if isinstance(ask, conditions.Ask) else conditions.Ask()
+        if wanted.by == "next":
+            return future.next_event(self.book, record, wanted)
+        found: Futures = future.futures(self.book, record, wanted, self.followed)
+        return found
+
+    def target(self, record: Timeline, name: str) -> tuple[list[str], dict[str, float]]:
+        """The record, and the codes of the outcome ``name`` as what may come next. Raises Invalid."""
+        outcomes = conditions.groups(name)
+        codes = {code: 1.0 for code in self.book.codes if any(one.holds(code) for one in outcomes)}
+        if not codes:
+            raise Invalid("timelines.unknown_code", source="--target", code=name[:40])
+        known, age = future.until_now(record, None)
+        return future.prompt_of(self.book, known, age)[0], codes
+
+    # -- step 5: postprocess -----------------------------------------------------------------------------------------
+
+    def postprocess(self, tokens: Sequence[str], prompt: Sequence[str] = ()) -> Timeline:
+        """The timeline that the tokens tell after what the prompt told. Raises Invalid."""
+        told = list(tokens)
+        return parsed(self.book, told if START in told else [*prompt, *told])
+
+    def accept(self, record: Timeline, asked: BaseModel) -> None:
+        """Refuses what is not as asked."""
+        wanted = _conditions(asked)
+        if wanted.sex is not None and record.sex != wanted.sex:
+            raise Invalid("timelines.not_as_asked", option="sex")
+        if wanted.born is not None and (record.born is None or not _overlap(record.born // 10 * 10, wanted)):
+            raise Invalid("timelines.not_as_asked", option="born")
+
+    def distance(self, record: Timeline, other: Timeline) -> float:
+        """The most days by which an event, or the end, moved; infinite where a code, the sex or the decade differs."""
+        mine, its = ([self.book.token(event.code) for event in one.events] for one in (record, other))
+        if mine != its or record.sex != other.sex or born_token(record.born) != born_token(other.born):
+            return float("inf")
+        moved = [abs(one.age - two.age) for one, two in zip(record.events, other.events, strict=True)]
+        return max([*moved, abs(record.end - other.end)])
+
+    def row(self, record: Timeline, asked: BaseModel | None = None) -> dict[str, Any]:
+        """Who the patient is, and the events in short: a code and the age in years."""
+        told = [f"{event.code.partition('/')[2] or event.code}@{event.age / YEAR:.1f}" for event in record.events]
+        return {
+            "sex": record.sex,
+            "born": None if record.born is None else f"{record.born // 10 * 10}s",
+            "events": len(record.events),
+            "first_age": round(record.events[0].age / YEAR, 1) if record.events else None,
+            "end_age": round(record.end / YEAR, 1),
+            "died": record.died,
+            "timeline": " ".join(told),
+            "record": record.dump(),
+        }
+
+    def dump(self, record: Timeline) -> str:
+        """One line of JSON."""
+        return record.dump()
+
+    def revive(self, line: str) -> Timeline:
+        """Inverse of `dump`."""
+        return revived(line)
+
+    def parse(self, text: str) -> Timeline:
+        """A timeline as a person types it, e.g. "female 1956; E11 51.2; I10 55; LOINC/4548-4 55.1 7.9 %", or its JSON."""
+        return typed(text)
+
+    def write(self, records: Sequence[Timeline], rows: Sequence[Mapping[str, Any]], target: Path) -> None:
+        """Write a cohort as MEDS, FHIR, OMOP or CSV, marked as synthetic."""
+        write(records, rows, target)
+
+    def render(self, record: Timeline) -> dict[str, str | bytes]:
+        """The timeline as text and as SVG."""
+        from puji.modalities.timelines.draw import picture
+
+        return {"text/plain": self.row(record)["timeline"], "image/svg+xml": picture(record)}
+
+    def render_explanation(
+        self, record: Timeline, tokens: Sequence[str], scores: np.ndarray, attention: np.ndarray | None = None
+    ) -> dict[str, str | bytes]:
+        """The record with a bar for each event."""
+        from puji.modalities.timelines.draw import picture
+
+        found = self.by_event(record, tokens, scores)
+        return {
+            "image/svg+xml": picture(record, scores=found),
+            "image/png": picture(record, scores=found, kind="png"),
+        }
+
+    def by_event(self, record: Timeline, tokens: Sequence[str], scores: np.ndarray) -> list[float]:
+        """What each event of ``record`` adds: the sum over its tokens, those of its value and time among them."""
+        found = [0.0] * len(record.events)
+        number = -1
+        for token, score in zip(tokens, scores, strict=True):
+            if token == SEEN:
+                break  # what follows tells the age now
+            number += not token.startswith("<")
+            if 0 <= number < len(found):
+                found[number] += float(score)
+        return found
+
+    def demo(self, model: Any, seed: int = 0) -> list[Any]:
+        """What `puji demo` shows, as sections of the gallery."""
+        from puji.modalities.timelines.demo import demo
+
+        return demo(model, seed)
+
+    def metrics(
+        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+    ) -> dict[str, Metric]:
+        """How like the reference cohort the samples are, and how near to it."""
+        from puji.modalities.timelines.metrics import cohort_metrics
+
+        return cohort_metrics(samples, references)
+
+
+def _conditions(given: BaseModel) -> conditions.Conditions:
+    return given if isinstance(given, conditions.Conditions) else conditions.Conditions()
+
+
+def _overlap(decade: int, wanted: conditions.Conditions) -> float:
+    """The share of ``decade`` that lies within the years of birth asked for."""
+    if wanted.born is None:
+        return 1.0
+    years = min(decade + 9, wanted.born.high) - max(decade, wanted.born.low) + 1
+    return max(0, years) / 10

@@ -1,0 +1,89 @@
+"""Timelines from what a program or a person gives, and the checks that every one passes."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from puji.errors import Invalid
+from puji.modalities.timelines import clock
+from puji.modalities.timelines.codes import normalised
+from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline, revived
+
+_SEXES: dict[str, Sex] = {"female": "female", "f": "female", "女": "female", "male": "male", "m": "male", "男": "male"}
+
+
+def checked(content: Any) -> Timeline:
+    """A Timeline, or its fields as JSON or a dict, with events in order. Raises Invalid for what cannot be one."""
+    if isinstance(content, str):
+        return typed(content)
+    if isinstance(content, dict):
+        try:
+            events = tuple(Event(*event) for event in content["events"])
+            content = Timeline(content["sex"], content["born"], events, content["end"], content.get("subject", ""))
+        except (KeyError, TypeError) as error:
+            raise Invalid("timelines.no_timeline") from error
+    if not isinstance(content, Timeline):
+        raise Invalid("timelines.no_timeline")
+    if not content.events:
+        raise Invalid("timelines.no_events")
+    ages = [content.end, *(event.age for event in content.events)]
+    if not all(isinstance(age, int | float) and math.isfinite(age) for age in ages):
+        raise Invalid("timelines.age")
+    if min(ages) < 0 or max(ages) > (clock.OLDEST + 1) * YEAR:
+        raise Invalid("timelines.age")
+    if content.sex not in ("female", "male", "") or not (content.born is None or isinstance(content.born, int)):
+        raise Invalid("timelines.no_timeline")
+    for event in content.events:
+        if not isinstance(event.code, str) or not event.code or any(c.isspace() or c in "<>" for c in event.code):
+            raise Invalid("timelines.code_text")
+        if event.value is not None and not (isinstance(event.value, int | float) and math.isfinite(event.value)):
+            raise Invalid("timelines.value")
+    ordered = tuple(sorted(content.events, key=lambda event: (event.age, event.code == DEATH)))
+    deaths = [event.age for event in ordered if event.code == DEATH]
+    if deaths:
+        if ordered[-1].code != DEATH or len(deaths) > 1:
+            raise Invalid("timelines.after_death")
+        return Timeline(content.sex, content.born, ordered, deaths[0], content.subject)
+    return Timeline(content.sex, content.born, ordered, max(ages), content.subject)
+
+
+def typed(text: str) -> Timeline:
+    """A timeline as a person types it, or its JSON. Raises Invalid.
+
+    Parts with ";" between them: first the sex and the year of birth, then events: a code, the age in years, and if there is one
+    a value and its unit. "now 63.5" tells until when the patient was followed.
+    """
+    text = text.strip()
+    if text.startswith("{"):
+        try:
+            return checked(revived(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Invalid("timelines.no_timeline") from error
+    first, *parts = [part.strip() for part in re.split("[;；\n]", text)]
+    sex: Sex = ""
+    born = None
+    for word in re.split("[,，\\s]+", first):
+        if word.lower() in _SEXES:
+            sex = _SEXES[word.lower()]
+        elif re.fullmatch("[12][0-9]{3}年?", word):
+            born = int(word[:4])
+        elif word:
+            raise Invalid("timelines.typed", place=1)
+    events, end = [], 0.0
+    for place, part in enumerate(parts, start=2):
+        if not part:
+            continue
+        code, *numbers = part.split()
+        try:
+            age = float(numbers[0]) * YEAR
+            value = float(numbers[1]) if len(numbers) > 1 else None
+        except (IndexError, ValueError) as error:
+            raise Invalid("timelines.typed", place=place) from error
+        if code.lower() in ("now", "至今"):
+            end = age
+            continue
+        told = DEATH if code.lower() in ("death", "死亡") else normalised(code)
+        events.append(Event(age, told, value, " ".join(numbers[2:])))
+    return checked(Timeline(sex, born, tuple(events), max([end, *(event.age for event in events)])))

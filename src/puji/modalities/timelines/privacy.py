@@ -1,0 +1,78 @@
+"""How near a synthetic cohort is to the patients it was learned from, measured against patients it was not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from puji.modalities.timelines.fidelity import auroc
+from puji.modalities.timelines.timeline import Timeline
+
+BLOCK = 512
+"""Patients compared at once."""
+RESAMPLES = 200
+
+
+def exact_copies(synthetic: Sequence[Timeline], real: Sequence[Timeline]) -> float:
+    """Share of synthetic patients whose codes, in their order, are those of some real one."""
+    known = {tuple(event.code for event in one.events) for one in real}
+    return float(np.mean([tuple(event.code for event in one.events) in known for one in synthetic]))
+
+
+def nearest(records: Sequence[Timeline], others: Sequence[Timeline]) -> np.ndarray:
+    """Of each record the smallest Jaccard distance of its codes to one of ``others``, (n,), 0 to 1.
+
+    A code counts together with the five years of life in which it first came, and once more without.
+    """
+    told = [_told(one) for one in records]
+    theirs = [_told(one) for one in others]
+    place = {item: number for number, item in enumerate(sorted(set().union(*told, *theirs), key=repr))}
+    right = _matrix(theirs, place)
+    sizes = right.sum(1)
+    result = np.ones(len(records))
+    for start in range(0, len(records), BLOCK):
+        left = _matrix(told[start : start + BLOCK], place)
+        both = left @ right.T
+        distance = 1.0 - both / np.maximum(left.sum(1)[:, None] + sizes[None] - both, 1.0)
+        result[start : start + BLOCK] = distance.min(1)
+    return result
+
+
+def _told(record: Timeline) -> set[tuple[str, int]]:
+    first = {event.code: event.age for event in reversed(record.events)}
+    return {(code, -1) for code in first} | {(code, int(age // (5 * 365.25))) for code, age in first.items()}
+
+
+def _matrix(told: Sequence[set[tuple[str, int]]], place: dict[tuple[str, int], int]) -> np.ndarray:
+    found: np.ndarray = np.zeros((len(told), len(place)), np.float32)
+    for row, items in enumerate(told):
+        found[row, [place[item] for item in items]] = 1.0
+    return found
+
+
+def membership(
+    synthetic: Sequence[Timeline], training: Sequence[Timeline], held_out: Sequence[Timeline], seed: int = 0
+) -> tuple[float, float, float]:
+    """AUROC of an attacker who says that a patient was trained on if a synthetic one is near, with its 95 % interval.
+
+    .5 is best. As many of ``training`` as of ``held_out`` are asked about; patients are resampled for the interval.
+    """
+    size = min(len(training), len(held_out))
+    chosen = np.random.default_rng(seed).permutation(len(training))[:size]
+    scores = -np.concatenate([nearest([training[i] for i in chosen], synthetic), nearest(held_out[:size], synthetic)])
+    labels = np.repeat([1.0, 0.0], size)
+    rng = np.random.default_rng(seed)
+    drawn = [rng.integers(2 * size, size=2 * size) for _ in range(RESAMPLES)]
+    low, high = np.nanquantile([auroc(scores[one], labels[one]) for one in drawn], (0.025, 0.975))
+    return auroc(scores, labels), float(low), float(high)
+
+
+def distance_ratio(synthetic: Sequence[Timeline], training: Sequence[Timeline], held_out: Sequence[Timeline]) -> float:
+    """Median distance to the nearest training patient over that to the nearest held-out one, from as many of each.
+
+    1: no nearer to those trained on; 0: copies of them.
+    """
+    size = min(len(training), len(held_out))
+    far = float(np.median(nearest(synthetic, held_out[:size])))
+    return float(np.median(nearest(synthetic, training[:size]))) / far if far > 0 else float("nan")

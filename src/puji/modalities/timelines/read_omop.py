@@ -1,0 +1,156 @@
+"""OMOP CDM 5.4: a folder of CSV tables, or a DuckDB file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from puji.modalities.timelines.cleaning import Row, number
+from puji.modalities.timelines.codes import system_of
+from puji.modalities.timelines.read_tables import time_of as moment
+from puji.modalities.timelines.timeline import DEATH
+from puji.modality import Invalid
+from puji.text import opened
+
+EVENTS: dict[str, tuple[str, tuple[str, ...], str | None, str | None]] = {
+    "condition_occurrence": ("condition_concept_id", ("condition_start_datetime", "condition_start_date"), None, None),
+    "drug_exposure": ("drug_concept_id", ("drug_exposure_start_datetime", "drug_exposure_start_date"), None, None),
+    "procedure_occurrence": ("procedure_concept_id", ("procedure_datetime", "procedure_date"), None, None),
+    "measurement": (
+        *("measurement_concept_id", ("measurement_datetime", "measurement_date")),
+        *("value_as_number", "unit_source_value"),
+    ),
+    "observation": (
+        *("observation_concept_id", ("observation_datetime", "observation_date")),
+        *("value_as_number", "unit_source_value"),
+    ),
+}
+"""Table -> columns of the concept, of the time (the first that is filled), of the value and of its unit."""
+ENDS = {
+    "observation_period": ("observation_period_end_date",),
+    "visit_occurrence": ("visit_end_datetime", "visit_end_date"),
+}
+GENDERS = {"8532": "female", "8507": "male"}
+
+
+def is_omop(folder: Path) -> bool:
+    """Whether a folder has the table of persons."""
+    return _table(folder, "person") is not None
+
+
+def folder(source: Path) -> Iterator[tuple[Row, str] | Invalid]:
+    """The rows of a folder of CSV tables; without a concept table codes are "OMOP/<concept id>"."""
+    concepts: dict[str, str] = {}
+    for name in ("concept", "person", "death", *ENDS, *EVENTS):
+        path = _table(source, name)
+        if path is None:
+            continue
+        try:
+            for line, cell in _lines(path):
+                if name == "concept":
+                    concepts[cell.get("concept_id", "")] = _code(cell)
+                else:
+                    for row in _row(name, cell, line, concepts):
+                        yield row.at(str(path), row.line) if isinstance(row, Invalid) else (row, str(path))
+        except Invalid as refusal:
+            yield refusal.at(str(path), refusal.line)
+        except (csv.Error, UnicodeDecodeError):
+            yield Invalid("text.damaged", source=str(path))
+
+
+def database(path: Path) -> Iterator[Row | Invalid]:
+    """The rows of a DuckDB file. Raises Invalid where duckdb is not installed or the file is no OMOP database."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise Invalid("timelines.read.duckdb") from error
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            tables = {
+                name.lower(): name
+                for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()
+            }
+            if "person" not in tables:
+                raise Invalid("timelines.read.no_person")
+            concepts: dict[str, str] = {}
+            for name in ("concept", "person", "death", *ENDS, *EVENTS):
+                if name not in tables:
+                    continue
+                found = connection.execute(f'select * from "{tables[name]}"')
+                columns = [column[0].lower() for column in found.description or []]
+                line = 0
+                while part := found.fetchmany(10_000):
+                    for values in part:
+                        line += 1
+                        cell = dict(zip(columns, values, strict=True))
+                        if name == "concept":
+                            concepts[str(cell["concept_id"])] = _code(cell)
+                        else:
+                            yield from _row(name, cell, line, concepts)
+    except duckdb.Error as error:
+        raise Invalid("text.damaged") from error
+
+
+def _table(source: Path, name: str) -> Path | None:
+    endings = (f"{name}.csv", f"{name}.csv.gz")
+    return next((path for path in sorted(source.iterdir()) if path.name.lower() in endings), None)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    with opened(path) as stream:
+        text = (line.decode("utf-8-sig") for line in stream)
+        first = next(text, "")
+        separator = "\t" if "\t" in first else ","
+        names = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator), [])]
+        for values in (reader := csv.reader(text, delimiter=separator)):
+            yield reader.line_num + 1, dict(zip(names, values, strict=False))
+
+
+def _row(name: str, cell: Mapping[str, Any], line: int, concepts: Mapping[str, str]) -> Iterator[Row | Invalid]:
+    subject = _text(cell.get("person_id"))
+    if not subject:
+        yield Invalid("timelines.read.no_subject", line=line)
+    elif name == "person":
+        sex = GENDERS.get(_text(cell.get("gender_concept_id")), _text(cell.get("gender_source_value")))
+        yield Row(subject, "sex", None, None, sex, None, "", line)
+        when = moment(cell.get("birth_datetime"))
+        if when is None and (year := _text(cell.get("year_of_birth"))):
+            parts = [
+                _text(cell.get(part)) or default for part, default in (("month_of_birth", "7"), ("day_of_birth", "1"))
+            ]
+            when = moment(f"{int(float(year)):04d}-{int(float(parts[0])):02d}-{int(float(parts[1])):02d}")
+        if when is not None:
+            yield Row(subject, "birth", when, None, "", None, "", line)
+    elif name == "death":
+        yield Row(subject, "event", _first(cell, ("death_datetime", "death_date")), None, DEATH, None, "", line)
+    elif name in ENDS:
+        if (when := _first(cell, ENDS[name])) is not None:
+            yield Row(subject, "end", when, None, "", None, "", line)
+    else:
+        concept, times, value, unit = EVENTS[name]
+        identifier = _text(cell.get(concept))
+        if identifier in ("", "0"):
+            # No standard concept: the source's own code says more than zero.
+            source = _text(cell.get(concept.replace("_concept_id", "_source_value")))
+            if not source:
+                yield Invalid("timelines.read.no_code", line=line)
+                return
+            code = source
+        else:
+            code = concepts.get(identifier) or f"OMOP/{identifier}"
+        told = None if value is None else number(_text(cell.get(value)))
+        yield Row(subject, "event", _first(cell, times), None, code, told, _text(cell.get(unit)) if unit else "", line)
+
+
+def _first(cell: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
+    return next((when for name in names if (when := moment(cell.get(name))) is not None), None)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _code(concept: Mapping[str, Any]) -> str:
+    return f"{system_of(_text(concept.get('vocabulary_id')) or 'OMOP')}/{_text(concept.get('concept_code'))}"

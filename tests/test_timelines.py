@@ -336,6 +336,33 @@ def test_the_dead_have_no_future(kind):
         kind.question(record, conditions.Ask(now=99.0))
 
 
+def test_a_file_with_one_who_died_answers_for_the_others(model, tmp_path, monkeypatch, capsys):
+    from puji.cli import main
+    from puji.commands import judge
+
+    monkeypatch.setattr(judge, "load", lambda name, folder: model)
+    path, out = tmp_path / "ward.jsonl", tmp_path / "risk.csv"
+    alive = timeline([Event(50 * YEAR, "ICD10/I10")])
+    path.write_text(timeline([Event(50 * YEAR, "ICD10/I10")], died=True).dump() + "\n" + alive.dump() + "\n")
+    words = [
+        "predict",
+        "timelines",
+        str(path),
+        "--outcomes",
+        "E11",
+        "--futures",
+        "4",
+        "--horizon",
+        "1",
+        "--out",
+        str(out),
+    ]
+    assert main(words) == 0
+    assert len(out.read_text("utf-8-sig").splitlines()) == 2
+    told = capsys.readouterr().err
+    assert "ward.jsonl:1" in told and "died" in told and "refused: 1 of 2" in told
+
+
 # -- records ----------------------------------------------------------------------------------------------------------
 
 

@@ -87,6 +87,20 @@ def records_of(model: Any, given: str) -> Iterator[Given | Invalid]:
         raise
 
 
+def answers(model: Any, given: str, ask: Any) -> Iterator[tuple[Given, Any] | Invalid]:
+    """Each record of `records_of` with its answer; one of a file that cannot be asked (a patient who died) as Invalid."""
+    for one in records_of(model, given):
+        if isinstance(one, Invalid):
+            yield one
+            continue
+        try:
+            yield one, model.predict(one.record, ask)
+        except Invalid as refusal:
+            if not one.source or refusal.source:  # an option is wrong for all of them
+                raise
+            yield refusal.at(one.source, one.line)
+
+
 class Refused:
     """Counts refused records and tells the first ones on stderr."""
 
@@ -124,8 +138,7 @@ def predict_command(name: str) -> Command:
         refused = Refused()
         alone = None
         with rows_to(out, form, name) as rows:
-            for one in refused.sift(records_of(loaded, given)):
-                answer = loaded.predict(one.record, ask)
+            for one, answer in refused.sift(answers(loaded, given, ask)):
                 row = answer_row(loaded.modality, one, answer)
                 if not as_table(out, form):
                     rows.write(row)
@@ -138,7 +151,7 @@ def predict_command(name: str) -> Command:
                     alone = answer
             refused.close()
         if alone is not None:
-            tell_notes(alone)
+            tell_notes(name, alone)
         if out is not None:
             note("cli.written", path=out)
         note("cli.research_use")
@@ -147,11 +160,12 @@ def predict_command(name: str) -> Command:
     return Command(name, "cli.predict", run, params)
 
 
-def tell_notes(answer: Any) -> None:
+def tell_notes(name: str, answer: Any) -> None:
     """Say on stderr what a reader of ``answer`` should know."""
     shares = {estimate.coverage for estimate in answer.estimates.values()}
     if len(shares) == 1 and (share := shares.pop()) < 1:
-        note("cli.interval", share=f"{share:.0%}")
+        own = f"{name}.interval"
+        note(own if has_text(own) else "cli.interval", share=f"{share:.0%}")
     for key in answer.notes:
         note("cli.note", text=translate(key))
 

@@ -51,7 +51,7 @@ def picture(
         else:
             past = figure.subplots()
         _past(past, record, language)
-        if not curves and scores is None:
+        if scores is None:
             past.set_xlabel(translate("timelines.figure.age", language))
         return figures.svg(figure) if kind == "svg" else figures.png(figure)
 

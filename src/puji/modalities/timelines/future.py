@@ -31,7 +31,7 @@ def until_now(record: Timeline, now: float | None) -> tuple[Timeline, float]:
     """
     age = record.end if now is None else now * YEAR
     if not 0 <= age <= record.end + 1:
-        raise Invalid("timelines.now", source="--now", now=now, end=clock.span(record.end))
+        raise Invalid("timelines.now", now=now, end=clock.span(record.end))
     known = tuple(event for event in record.events if event.age <= age)
     if any(event.code == DEATH for event in known):
         raise Invalid("timelines.dead")

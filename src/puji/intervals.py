@@ -19,7 +19,9 @@ def proportion(hits: int, n: int, better: str = "up") -> Metric:
     p = hits / n
     middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
     half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
-    return Metric(p, n, better, max(0.0, middle - half), min(1.0, middle + half))
+    # Rounding must not keep the bounds of none and all off 0 and 1.
+    low, high = (0.0 if hits == 0 else middle - half), (1.0 if hits == n else middle + half)
+    return Metric(p, n, better, low, high)
 
 
 def average(values: np.ndarray, better: str = "up") -> Metric:

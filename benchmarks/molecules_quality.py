@@ -79,6 +79,7 @@ def run(quick: bool, seeds: int = 3) -> dict[str, Any]:
     references = small_references() if quick else moses_references()
     results: dict[str, Any] = {"protocol": {"draws": n, "temperature": 1.0, "seeds": chosen, "raw": True}}
     results["model"] = {name: model.card.get(name) for name in ("data", "training", "parameters", "seed", "commit")}
+    results["model"]["training"] = whole_training(model.card)
     results["raw"] = [scored(raw(model, n, seed), references) for seed in chosen]
     batch = model.generate(n, seed=0)
     results["product"] = scored([record.smiles for record in batch], references)
@@ -87,6 +88,17 @@ def run(quick: bool, seeds: int = 3) -> dict[str, Any]:
         name: scored(samples, references) for name, samples in (dummies(n) if len(chosen) >= 3 else {}).items()
     }
     return results
+
+
+def whole_training(card: dict[str, Any]) -> dict[str, Any]:
+    """The training that a card tells, with what went into the weights that it began from."""
+    training = dict(card.get("training", {}))
+    if "base" in card:
+        before = whole_training(card["base"])
+        training |= {
+            name: training[name] + before[name] for name in ("epochs", "tokens", "core_hours", "minutes", "steps")
+        }
+    return training
 
 
 def quick_molecules() -> list[str]:

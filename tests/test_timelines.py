@@ -363,6 +363,30 @@ def test_a_file_with_one_who_died_answers_for_the_others(model, tmp_path, monkey
     assert "ward.jsonl:1" in told and "died" in told and "refused: 1 of 2" in told
 
 
+def test_a_prediction_is_drawn(model, tmp_path, monkeypatch, capsys):
+    from puji.cli import main
+    from puji.commands import judge
+
+    monkeypatch.setattr(judge, "load", lambda name, folder: model)
+    words = [
+        "predict",
+        "timelines",
+        "female 1956; I10 50; now 60",
+        "--outcomes",
+        "E11",
+        "--futures",
+        "4",
+        "--horizon",
+        "1,2",
+    ]
+    assert main([*words, "--out", str(tmp_path / "fan.svg"), "--lang", "zh"]) == 0
+    assert "<svg" in (tmp_path / "fan.svg").read_text() and "抽样" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "fan.png")]) == 0
+    assert (tmp_path / "fan.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*words, "--out", str(tmp_path / "fan.pdf")]) == 2
+    assert main(["predict", "names", "xeloda", "--out", str(tmp_path / "name.svg")]) == 2
+
+
 # -- records ----------------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FONT = Path(__file__).parent / "fonts" / "PujiSansSC-Regular.otf"
 FAMILY = "Puji Sans SC"
+ENDINGS = {"image/svg+xml": ".svg", "image/png": ".png"}
+"""Of files of pictures, by their MIME type."""
 
 INK, GREY, RULE, ACCENT = "#17323a", "#5d7378", "#d9e2e1", "#0b7a75"
 CYCLE = (ACCENT, "#d1495b", "#e09f3e", "#30638e", "#7b5ea7", "#6a994e")

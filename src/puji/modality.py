@@ -320,6 +320,10 @@ class Modality(ABC, Generic[Record]):
         """MIME type -> picture or text of the record."""
         return {"text/plain": str(record)}
 
+    def render_answer(self, record: Record, answer: Answer) -> dict[str, str | bytes]:
+        """MIME type -> picture of what `Model.predict` said about a record."""
+        return {}
+
     def render_explanation(
         self, record: Record, tokens: Sequence[str], scores: np.ndarray, attention: np.ndarray | None = None
     ) -> dict[str, str | bytes]:

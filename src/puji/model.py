@@ -20,7 +20,7 @@ from puji.engine import attention, checkpoint, explain, score
 from puji.engine.decode import Prompt
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
-from puji.figures import titled
+from puji.figures import ENDINGS, titled
 from puji.files import atomic_write
 from puji.generation import Drawing, draw
 from puji.interrupts import heard
@@ -29,8 +29,6 @@ from puji.modality import END, Answer, Candidates, Estimate, Futures, Modality, 
 from puji.options import validated
 from puji.tables import TABLES, write_table
 
-ENDINGS = {"image/svg+xml": ".svg", "image/png": ".png"}
-"""Of files of pictures, by their MIME type."""
 DRAWING = Drawing()
 
 

@@ -16,7 +16,8 @@ from puji.commands.generate import load
 from puji.commands.interface import PATH, Argument, Command, one_of, option
 from puji.commands.output import FORMATS, as_table, check_out, exists, note, rows_to
 from puji.errors import Invalid
-from puji.files import whole
+from puji.figures import ENDINGS
+from puji.files import atomic_write, whole
 from puji.language import has_text, label, translate
 from puji.tables import TABLES
 
@@ -87,6 +88,26 @@ def records_of(model: Any, given: str) -> Iterator[Given | Invalid]:
         raise
 
 
+def draws_answers(name: str) -> bool:
+    """Whether the modality draws what it predicts."""
+    from puji.modality import Modality
+
+    return modality_class(name).render_answer is not Modality.render_answer
+
+
+def draw_answer(model: Any, found: Iterator[tuple[Given, Any]], out: Path) -> None:
+    """Write the picture of the first answer of ``found``; says so if there are more."""
+    first = next(found, None)
+    if first is None:
+        return
+    one, answer = first
+    pictures = model.modality.render_answer(one.record, answer)
+    atomic_write(out, next(content for mime, content in pictures.items() if ENDINGS[mime] == out.suffix.lower()))
+    if next(found, None) is not None:
+        note("cli.first_only", place=f"{one.source}:{one.line}")
+    tell_notes(model.modality.name, answer)
+
+
 def answers(model: Any, given: str, ask: Any) -> Iterator[tuple[Given, Any] | Invalid]:
     """Each record of `records_of` with its answer; one of a file that cannot be asked (a patient who died) as Invalid."""
     for one in records_of(model, given):
@@ -133,9 +154,16 @@ def predict_command(name: str) -> Command:
 
     def run(given: str, out: Path | None, form: str | None, model: Path | None, **values: Any) -> None:
         ask = checked(modality_class(name).Ask, take_asked(values))
-        check_out(out, form)
+        pictures = tuple(ENDINGS.values()) if draws_answers(name) else ()
+        check_out(out, form, (*TABLES, *pictures))
         loaded = load(name, model)
         refused = Refused()
+        if out is not None and out.suffix.lower() in pictures:
+            draw_answer(loaded, refused.sift(answers(loaded, given, ask)), out)
+            refused.close()
+            note("cli.written", path=out)
+            note("cli.research_use")
+            return
         alone = None
         with rows_to(out, form, name) as rows:
             for one, answer in refused.sift(answers(loaded, given, ask)):

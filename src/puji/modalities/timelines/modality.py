@@ -28,7 +28,7 @@ from puji.modalities.timelines.tokens import (
     parsed,
 )
 from puji.modalities.timelines.write import FORMATS, write
-from puji.modality import Futures, Grammar, Invalid, Metric, Modality, Question, Raw, View
+from puji.modality import Answer, Futures, Grammar, Invalid, Metric, Modality, Question, Raw, View
 from puji.options import Range
 
 
@@ -237,6 +237,15 @@ class Timelines(Modality[Timeline]):
         from puji.modalities.timelines.draw import picture
 
         return {"text/plain": self.row(record)["timeline"], "image/svg+xml": picture(record)}
+
+    def render_answer(self, record: Timeline, answer: Answer) -> dict[str, str | bytes]:
+        """The past on a line, and the futures as a fan of cumulative incidence."""
+        from puji.modalities.timelines.draw import picture
+
+        return {
+            "image/svg+xml": picture(record, answer.estimates),
+            "image/png": picture(record, answer.estimates, kind="png"),
+        }
 
     def render_explanation(
         self, record: Timeline, tokens: Sequence[str], scores: np.ndarray, attention: np.ndarray | None = None

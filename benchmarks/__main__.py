@@ -17,6 +17,7 @@ SUITES = (
     "molecules_conditions",
     "names_quality",
     "timelines_quality",
+    "timelines_truth",
     "calibration",
 )
 """In the order in which they run; each is a module with ``run(quick) -> dict``."""

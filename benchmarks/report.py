@@ -263,6 +263,30 @@ def timelines(results: dict[str, Any]) -> str:
     )
 
 
+def truth(results: dict[str, Any]) -> str:
+    who = list(results["auroc"])
+    rows = [
+        ["AUROC, mean over outcomes", *(number(results["auroc"][one]) for one in who)],
+        ["share of the oracle's AUROC above chance", *(number(results["share"][one], 3) for one in who)],
+        ["calibration slope", *(number(results["slope"][one], 3) for one in who)],
+        ["events over expected ones", *(number(results["events over expected"][one], 3) for one in who)],
+    ]
+    found = results["hazard ratios"]
+    errors = found["median absolute error of the logarithm"]
+    ratios = (
+        [name, *(number(row[key], 2) for key in ("truth", "real", "cohort"))] for name, row in found["rows"].items()
+    )
+    return (
+        f"{results['patients']['training']:,} simulated patients to train on for {results['training']['minutes']:.0f} minutes,"
+        f" {results['parameters']:,} parameters; {len(results['outcomes'])} outcomes within five years, asked"
+        f" {results['patients']['asked']:,} times.\n\n{table(['', *who], rows)}\n\n"
+        "Hazard ratios adjusted for age and sex (confounding by other diseases is in them), median absolute error of"
+        f" the logarithm: training patients {errors['real']:.2f}, generated cohort {errors['cohort']:.2f}. Died under"
+        f" observation: {results['died']['training']:.3f} of the training patients, {results['died']['cohort']:.3f} of the"
+        f" cohort.\n\n{table(['before, after', 'truth', 'training patients', 'generated cohort'], ratios)}"
+    )
+
+
 def plain(results: dict[str, Any]) -> str:
     """Any nested results as a table of dotted names."""
     rows: list[list[str]] = []
@@ -291,6 +315,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("explanations", "Explanations", plain),
     ("names_quality", "Names", names),
     ("timelines_quality", "Timelines: the next disease, and cohorts", timelines),
+    ("timelines_truth", "Timelines: the truth test", truth),
 )
 
 

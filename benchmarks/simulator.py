@@ -165,12 +165,12 @@ def run(people: People, age: np.ndarray, until: np.ndarray, rng: np.random.Gener
     return result, met
 
 
-def simulate(n: int, seed: int = 0) -> list[Timeline]:
-    """``n`` patients."""
+def simulate(n: int, seed: int = 0, followed: tuple[float, float] = FOLLOWED) -> list[Timeline]:
+    """``n`` patients, followed to death or to an age drawn from ``followed``."""
     rng = np.random.default_rng(seed)
     male = rng.random(n) < 0.5
     smoking = rng.choice(3, size=n, p=list(SMOKING.values()))
-    until = rng.uniform(*FOLLOWED, size=n)
+    until = rng.uniform(*followed, size=n)
     found, _ = run(People(male, smoking, np.zeros((n, len(NAMES)), bool)), np.full(n, START), until, rng)
     return [_told(str(row), male[row], smoking[row], found[row], until[row]) for row in range(n)]
 
@@ -231,13 +231,13 @@ def hazard_ratio(records: Sequence[Timeline], before: str, after: str) -> float:
 
     Mantel-Haenszel over sex and bands of five years of age: Rothman & Greenland, Modern Epidemiology, chapter 15.
     """
-    cells = np.zeros((2, 20, 2, 2))  # sex, band, exposed, (events, years)
+    cells = np.zeros((2, 40, 2, 2))  # sex, band, exposed, (events, years)
     for record in records:
         ages = {event.code.removeprefix("ICD10/"): event.age / YEAR for event in record.events}
         onset, exposed = ages.get(after, np.inf), ages.get(before, np.inf)
         stop = min(onset, record.end / YEAR)
         sex = int(record.sex == "male")
-        for band in range(int(START) // 5, int(stop) // 5 + 1):
+        for band in range(int(START) // 5, min(int(stop) // 5 + 1, 40)):
             low, high = max(START, 5.0 * band), min(stop, 5.0 * band + 5)
             if high <= low:
                 continue

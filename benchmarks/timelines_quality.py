@@ -17,9 +17,9 @@ import numpy as np
 
 import puji
 from benchmarks import delphi
-from benchmarks.delphi import TOPS, Ranks
 from puji.modalities.timelines import fidelity, metrics, privacy
 from puji.modalities.timelines.codebook import Codebook
+from puji.modalities.timelines.hits import TOPS, Ranks, ranks
 from puji.modalities.timelines.modality import Timelines
 from puji.modalities.timelines.timeline import YEAR, Timeline
 
@@ -67,7 +67,7 @@ def table(training: Sequence[Timeline], patients: Sequence[Timeline]) -> dict[st
         for before, event in _targets(patient, place):
             cell = by_cell[sexes.index(patient.sex), int(before / YEAR) // BAND]
             for name, shares in (("all", overall), ("age and sex", cell)):
-                found[name].append((index, *delphi.ranks(np.log(shares), place[event], past)))
+                found[name].append((index, *ranks(np.log(shares), place[event], past)))
             past.append(place[event])
     return {name: Ranks.of(rows) for name, rows in found.items()}
 

@@ -68,7 +68,9 @@ class Stub:
         tokens = self.modality.encode(record)
         scores = np.linspace(-1, 1, len(tokens))
         pictures = self.modality.render_explanation(record, tokens, scores, None)
-        return Explanation("molecules", target, method, tokens, scores, np.eye(len(tokens)), 2.25, 1e-4, pictures)
+        pieces = self.modality.pieces(record, tokens)
+        seen = np.eye(len(tokens))
+        return Explanation("molecules", target, method, tokens, scores, seen, 2.25, 1e-4, pieces, pictures)
 
     def embed(self, records):
         return np.arange(3 * len(records), dtype=np.float32).reshape(-1, 3)

@@ -211,7 +211,9 @@ def test_explain_writes_a_picture_or_the_scores(run, stub, tmp_path):
     assert (code, out) == (0, "") and "<svg" in target.read_text() and "2.25" in err and "0.0001" in err
     assert "unlike the training data" in err
     code, out, err = run("explain", "molecules", "CCO", "--target", "logp", "--method", "occlusion")
-    assert code == 0 and "C" in {row["token"] for row in rows(out)}
+    assert code == 0 and "C" in {row["piece"] for row in rows(out)}
+    sizes = [abs(float(row["score"])) for row in rows(out)]
+    assert sizes == sorted(sizes, reverse=True), "the largest contribution comes first"
     assert "completeness" not in err
 
 
@@ -219,7 +221,8 @@ def test_explain_takes_the_first_of_several_records_and_says_so(run, stub, tmp_p
     path = tmp_path / "many.smi"
     path.write_text("((((\nCCO\nCCN\n")
     code, out, err = run("explain", "molecules", path, "--target", "logp")
-    assert code == 0 and [row["token"] for row in rows(out)][1:-1] == ["C", "C", "O"]
+    told = sorted(rows(out), key=lambda row: int(row["place"]))
+    assert code == 0 and [row["piece"] for row in told][1:-1] == ["C", "C", "O"]
     assert "many.smi:1" in err and "only the first" in err and "many.smi:2" in err
     path.write_text("CCO\n")
     assert "only the first" not in run("explain", "molecules", path, "--target", "logp")[2]

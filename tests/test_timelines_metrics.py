@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import delphi, simulator
-from benchmarks.timelines_quality import Ranks, difference
+from benchmarks import simulator
+from benchmarks.timelines_quality import difference
 from puji.errors import Invalid
 from puji.modalities.timelines import fidelity, privacy
+from puji.modalities.timelines.hits import Ranks, ranks
 from puji.modalities.timelines.metrics import cohort_metrics
 from puji.modalities.timelines.timeline import Event, Timeline
 from puji.modality import Raw
@@ -100,7 +101,7 @@ def test_the_nearest_patient_is_found(cohorts):
 
 def test_ranks_with_and_without_past_diseases():
     logits = np.log(np.array([0.4, 0.3, 0.2, 0.1]))
-    rank, excluded, nats = delphi.ranks(logits, 2, [0])
+    rank, excluded, nats = ranks(logits, 2, [0])
     assert (rank, excluded) == (2, 1) and nats == pytest.approx(-np.log(0.2))
     patients = np.array([0, 0, 1])
     ours = Ranks(patients, np.array([0, 0, 0]), np.array([0, 0, 0]), np.zeros(3))

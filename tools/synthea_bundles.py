@@ -47,6 +47,7 @@ def remembered(self: Any, name: str, rows: Any, person: Any, time: datetime, tar
 
 
 def main() -> None:
+    """Generate and print."""
     first, stop, seed = map(int, sys.argv[1:])
     logging.disable(logging.CRITICAL)
     out, sys.stdout = sys.stdout, sys.stderr  # the package prints what it does

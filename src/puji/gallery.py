@@ -119,19 +119,21 @@ def samples(model: Any, seed: int = 0, n: int = 12) -> Section:
     return Section(Text("gallery.samples"), Text("gallery.samples.note", details), figures, batch.rows())
 
 
-def page(chapters: Sequence[Chapter], language: str, *, seed: int = 0, date: str | None = None) -> str:
-    """The whole HTML page, opening in ``language``."""
+def page(
+    chapters: Sequence[Chapter], language: str, *, seed: int = 0, date: str | None = None, kind: str = "gallery"
+) -> str:
+    """The whole HTML page, opening in ``language``; ``kind``: "gallery", or "report" (of an evaluation)."""
     from puji import figures
 
     body = "\n".join(_chapter(chapter) for chapter in chapters)
     made = {"date": date or time.strftime("%Y-%m-%d"), "version": version("puji"), "seed": seed}
     parts = {
         "language": language,
-        "title": escape(translate("gallery.title", language)),
-        "heading": _both("gallery.title"),
-        "lead": _both("gallery.lead"),
+        "title": escape(translate(f"{kind}.title", language)),
+        "heading": _both(f"{kind}.title"),
+        "lead": _both(f"{kind}.lead"),
         "research": _both("puji.research_use"),
-        "synthetic": _both("gallery.synthetic"),
+        "synthetic": _both(f"{kind}.records"),
         "made": _both("gallery.made", made),
         "label": escape(translate("gallery.language", language)),
         "body": body,

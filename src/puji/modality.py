@@ -11,7 +11,7 @@ what could stand after ``<end>``. The same weights learn both, because training 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -114,6 +114,16 @@ Question = Candidates | Futures
 
 
 @dataclass(frozen=True)
+class Piece:
+    """What an explanation tells as one thing: its name, its tokens' places in what `Modality.target` gave, and the record
+    without it, where there is such a record."""
+
+    name: str
+    places: Sequence[int]
+    without: Any = None
+
+
+@dataclass(frozen=True)
 class Metric:
     """One figure of merit. ``better`` is "up", "down" or "" (context); ``low``/``high`` an interval if one was computed."""
 
@@ -122,6 +132,14 @@ class Metric:
     better: str = ""
     low: float | None = None
     high: float | None = None
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a model's predictions of records are worth: figures of merit, and a maker of pictures (`puji.gallery.Figure`)."""
+
+    metrics: Mapping[str, Metric]
+    figures: Callable[[], Sequence[Any]] = tuple
 
 
 class Grammar(Protocol):
@@ -188,6 +206,10 @@ class Modality(ABC, Generic[Record]):
 
     notes: ClassVar[tuple[str, ...]] = ()
     """Message keys of what stands beside every answer."""
+    abstains: ClassVar[bool] = False
+    """Whether a record that is unlike the training data gets no estimates, unless they are asked for."""
+    answer_formats: ClassVar[tuple[str, ...]] = ()
+    """File name endings of the field's own formats that `tell_answers` knows."""
 
     # -- step 1: preprocess ------------------------------------------------------------------------------------------
 
@@ -226,6 +248,14 @@ class Modality(ABC, Generic[Record]):
     def encode(self, record: Record) -> list[str]:
         """The body of the record as tokens, from `start` to END."""
 
+    def telling(self, record: Record) -> list[str]:
+        """The tokens whose likelihood says how familiar the record is. Default: all of `encode`."""
+        return self.encode(record)
+
+    def excerpt(self, record: Record, rng: np.random.Generator) -> Record:
+        """A record of the kind that people ask about, from a whole one: what is familiar is learned from these."""
+        return record
+
     def views(self, record: Record, rng: np.random.Generator) -> Iterator[View]:
         """The training sequences of a record: directions, augmentation, relabelling. Default: `encode` alone."""
         yield View(self.encode(record))
@@ -262,9 +292,17 @@ class Modality(ABC, Generic[Record]):
         """
         raise Invalid("explain.none", modality=self.name, name=name)
 
+    def pieces(self, record: Record, tokens: Sequence[str]) -> list[Piece]:
+        """What an explanation of ``tokens`` (those of `target`) tells as one thing. Default: each token."""
+        return [Piece(token, (place,)) for place, token in enumerate(tokens)]
+
     def question(self, record: Record, ask: BaseModel) -> Question:
         """What to compare or sample in order to answer ``ask`` about ``record``. Raises Invalid if it cannot be asked."""
         raise Invalid("predict.none", modality=self.name)
+
+    def evidence(self, record: Record, ask: BaseModel) -> Record:
+        """The part of ``record`` that a model sees when it is asked ``ask``. Default: all of it."""
+        return record
 
     # -- step 5: postprocess -----------------------------------------------------------------------------------------
 
@@ -324,6 +362,10 @@ class Modality(ABC, Generic[Record]):
         """MIME type -> picture of what `Model.predict` said about a record."""
         return {}
 
+    def tell_answers(self, pairs: Iterable[tuple[Record, Answer]], target: Path) -> Iterator[str]:
+        """Answers in the field's own format, by the ending of ``target``, as pieces of text."""
+        raise Invalid("write.format", source=str(target), formats=", ".join(self.answer_formats))
+
     def render_explanation(
         self, record: Record, tokens: Sequence[str], scores: np.ndarray, attention: np.ndarray | None = None
     ) -> dict[str, str | bytes]:
@@ -340,11 +382,27 @@ class Modality(ABC, Generic[Record]):
         """The field's benchmark; scores samples from anywhere, not only ours, as `read` gives them."""
         return {}
 
+    def compare(
+        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+    ) -> Sequence[Any]:
+        """Pictures (`puji.gallery.Figure`) that go with `metrics` in a report."""
+        return ()
+
+    def assess(
+        self, model: Any, records: Sequence[Record], ask: BaseModel, step: Callable[[], None] = lambda: None
+    ) -> Assessment:
+        """What ``model`` (a `puji.Model`) predicts of ``records``, which it was not trained on, against what is true.
+
+        ``step``: called whenever a record is done. Raises Invalid where nothing is predicted.
+        """
+        raise Invalid("predict.none", modality=self.name)
+
 
 __all__ = [
     "END",
     "SPELLED",
     "Answer",
+    "Assessment",
     "Candidate",
     "Candidates",
     "Estimate",
@@ -354,6 +412,7 @@ __all__ = [
     "Metric",
     "Modality",
     "Nothing",
+    "Piece",
     "Question",
     "Raw",
     "Record",

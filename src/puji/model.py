@@ -18,6 +18,8 @@ from puji import flow
 from puji.batch import Batch, Generated
 from puji.engine import attention, checkpoint, explain, score
 from puji.engine.decode import Prompt
+from puji.engine.explain import Attribution
+from puji.engine.target import Target, evaluate
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
 from puji.figures import ENDINGS, titled
@@ -25,11 +27,13 @@ from puji.files import atomic_write
 from puji.generation import Drawing, draw
 from puji.interrupts import heard
 from puji.language import has_text, label, translate
-from puji.modality import END, Answer, Candidates, Estimate, Futures, Modality, Raw, Record
+from puji.modality import END, Answer, Candidates, Estimate, Futures, Modality, Piece, Raw, Record
 from puji.options import validated
 from puji.tables import TABLES, write_table
 
 DRAWING = Drawing()
+UNFAMILIAR = 0.01
+"""Share of held-out records that count as unlike the training data."""
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Explanation:
 
     ``scores``: contribution of each token to ``target``, shape (len(tokens),), in the target's unit; ``attention``: rollout
     from row to column, shape (len(tokens), len(tokens)); ``completeness_error``: what integrated gradients leave unexplained
-    (None for occlusion).
+    (None for other methods); ``pieces``: what is told as one thing, the tokens or, say, the events that they tell.
     """
 
     modality: str
@@ -49,6 +53,7 @@ class Explanation:
     attention: np.ndarray
     value: float
     completeness_error: float | None
+    pieces: Sequence[Piece]
     pictures: dict[str, str | bytes] = field(default_factory=dict)
 
     def save(self, path: str | Path) -> None:
@@ -77,10 +82,12 @@ class Explanation:
         return [told, translate(legend)] if has_text(legend) else [told]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per token: its place, itself and its score."""
+        """One row per piece, from the largest contribution on: its rank, its place, its name and its score."""
+        told = [(place, one.name, float(self.scores[list(one.places)].sum())) for place, one in enumerate(self.pieces)]
+        told.sort(key=lambda row: (-abs(row[2]), row[0]))
         return [
-            {"place": place, "token": token, "score": float(score)}
-            for place, (token, score) in enumerate(zip(self.tokens, self.scores, strict=True))
+            {"rank": rank, "place": place, "piece": name, "score": score}
+            for rank, (place, name, score) in enumerate(told, 1)
         ]
 
 
@@ -197,9 +204,12 @@ class Model(Generic[Record]):
         ``record`` may be given as text. ``ask`` or its fields: an instance of the modality's Ask. ``seed``: of the futures.
         """
         known = self.record(record)
-        question = self.modality.question(known, ask or validated(self.modality.Ask, asked))
+        wanted = ask or validated(self.modality.Ask, asked)
+        question = self.modality.question(known, wanted)
+        likelihood, familiar = self._familiar(self.modality.evidence(known, wanted))
+        if familiar is False and self.modality.abstains and getattr(wanted, "unfamiliar", "abstain") == "abstain":
+            return Answer({}, likelihood, familiar, notes=(*self.modality.notes, "predict.abstained"))
         estimates = self._compare(question) if isinstance(question, Candidates) else self._sample(question, seed)
-        likelihood, familiar = self._familiar(known)
         notes = (*self.modality.notes, *(("predict.unfamiliar",) if familiar is False else ()))
         return Answer(estimates, likelihood, familiar, notes=notes)
 
@@ -208,9 +218,12 @@ class Model(Generic[Record]):
         return self._familiar(self.record(record))[1]
 
     def _familiar(self, record: Record) -> tuple[float, bool | None]:
-        total, per_token = (float(found[0]) for found in self._likelihood([record]))
+        """The natural log of the probability of the record's body, and whether it is like the training data."""
         limit = self.provenance.get("familiarity", {}).get("nats_per_token")
-        return total, None if limit is None else per_token >= limit
+        told, telling = self.modality.encode(record), self.modality.telling(record)
+        found = {tuple(tokens): self._likelihood([tokens]) for tokens in {tuple(told), tuple(telling)}}
+        per_token = float(found[tuple(telling)][1][0])
+        return float(found[tuple(told)][0][0]), None if limit is None else per_token >= limit
 
     def _compare(self, question: Candidates) -> Mapping[str, Estimate]:
         prompts = [flow.pinned(self.modality, self.vocabulary, one.prompt) for one in question.candidates]
@@ -235,14 +248,21 @@ class Model(Generic[Record]):
 
     def log_likelihood(self, records: Sequence[Record | str] | str) -> np.ndarray:
         """Natural log of the probability of each record's body, shape (len(records),)."""
-        return self._likelihood([self.record(record) for record in _several(records)])[0]
+        return self._likelihood([self.modality.encode(self.record(record)) for record in _several(records)])[0]
 
-    def _likelihood(self, records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
-        """Of each whole body, and per token."""
-        told = [flow.pinned(self.modality, self.vocabulary, self.modality.encode(record)) for record in records]
+    def _likelihood(self, bodies: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+        """Natural log of the probability of each body after its first token, and that per token."""
+        told = [flow.pinned(self.modality, self.vocabulary, tokens) for tokens in bodies]
         pairs = [(ids[:1], ids[1:]) for ids, _ in told]
         totals = score.score(self.network, pairs, headers=[header for _, header in told])
         return totals, totals / np.array([max(1, len(ids) - 1) for ids, _ in told])
+
+    def measure_familiarity(self, records: Sequence[Record], seed: int = 0) -> None:
+        """Learn from held-out ``records`` (or, where there are none, training records) what is unlike the training data."""
+        rng = np.random.default_rng(seed)
+        told = [self.modality.telling(self.modality.excerpt(record, rng)) for record in records]
+        limit = float(np.quantile(self._likelihood(told)[1], UNFAMILIAR))
+        self.provenance["familiarity"] = {"nats_per_token": limit, "quantile": UNFAMILIAR, "n": len(told)}
 
     # -- explain -----------------------------------------------------------------------------------------------------
 
@@ -251,10 +271,11 @@ class Model(Generic[Record]):
         record: Record | str,
         *,
         target: str,
-        method: Literal["integrated_gradients", "occlusion"] = "integrated_gradients",
+        method: Literal["integrated_gradients", "occlusion", "leave_one_out"] = "integrated_gradients",
     ) -> Explanation:
         """Which tokens drove the predicted ``target`` (a name that `predict` estimates).
 
+        "leave_one_out": how the answer differs for the record without each of the modality's pieces (an event, say).
         Raises Invalid for a target or method that there is not.
         """
         known = self.record(record)
@@ -262,13 +283,16 @@ class Model(Generic[Record]):
         ids = self.vocabulary.encode(tokens)
         if len(ids) != len(tokens):
             raise Invalid("explain.spelled", modality=self.name)
-        aim = explain.Target([self.vocabulary.ids[token] for token in values], list(values.values()), "expectation")
+        aim = Target([self.vocabulary.ids[token] for token in values], list(values.values()), "expectation")
         neutral = self.vocabulary.ids[self.modality.neutral]
         markers = (0, -1)  # they frame the record and say nothing about it
+        pieces = self.modality.pieces(known, tokens)
         if method == "integrated_gradients":
             found = explain.integrated_gradients(self.network, ids, aim, neutral, keep=markers)
         elif method == "occlusion":
             found = explain.occlusion(self.network, ids, aim, neutral, keep=markers)
+        elif method == "leave_one_out" and any(piece.without is not None for piece in pieces):
+            found = self._leave_one_out(ids, aim, pieces, target)
         else:
             raise Invalid("explain.method", method=method)
         seen = attention.rollout(attention.attention_maps(self.network, ids))
@@ -281,9 +305,21 @@ class Model(Generic[Record]):
             found.scores,
             seen,
             found.value,
-            found.completeness_error,
+            found.completeness_error if method == "integrated_gradients" else None,
+            pieces,
             pictures,
         )
+
+    def _leave_one_out(self, ids: Sequence[int], aim: Target, pieces: Sequence[Piece], target: str) -> Attribution:
+        """A piece's score, at its first token, is the answer less that for the record without it."""
+        left = [piece for piece in pieces if piece.without is not None]
+        told = [self.vocabulary.encode(self.modality.target(piece.without, target)[0]) for piece in left]
+        value, *others = evaluate(self.network, [ids, *told], aim)
+        scores = np.zeros(len(ids))
+        for piece, other in zip(left, others, strict=True):
+            scores[piece.places[0]] = value - other
+        total = float(value - np.mean(others))
+        return Attribution(scores, float(value), total, float("nan"), "leave_one_out")
 
     def embed(self, records: Sequence[Record | str] | str) -> np.ndarray:
         """Mean of the last hidden states over each record's tokens, shape (len(records), width)."""

@@ -16,7 +16,7 @@ import torch
 from puji import corpus, registry
 from puji.card import card
 from puji.curve import loss_curve
-from puji.engine import checkpoint, score, train
+from puji.engine import checkpoint, train
 from puji.engine import network as networks
 from puji.engine.settings import Settings
 from puji.engine.state import states
@@ -31,8 +31,6 @@ VALIDATION = 2000
 """Most held-out records that the loss is measured on."""
 TOLD = 20
 """Refusals of records that are told one by one."""
-UNFAMILIAR = 0.01
-"""Share of held-out records that are called unlike the training data: below this quantile of their log-likelihood."""
 
 
 def fit(
@@ -125,7 +123,8 @@ def fit(
     context = network.config.max_position_embeddings
     views = corpus.Views(instance, vocabulary, records.training, context=context, seed=seed)
     chosen = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
-    validation = corpus.plain(instance, vocabulary, [records.held_out[index] for index in chosen], context)
+    held_out = [records.held_out[index] for index in chosen]
+    validation = corpus.plain(instance, vocabulary, held_out, context)
     tell("fit.start", {"parameters": networks.parameters(network), "minutes": minutes or 0, "epochs": epochs or 0})
     try:
         result = train.train(
@@ -168,10 +167,10 @@ def fit(
             "validation_loss": result.validation,
             "nats_per_record": result.nats,
         },
-        "familiarity": _familiarity(network, [ids for ids, _ in validation or _sample(views)]),
         **origin,
     }
     model = Model(instance, vocabulary, network, provenance, name=target.name)
+    model.measure_familiarity(held_out or records.training[:VALIDATION])
     if int(os.environ.get("RANK", "0")) == 0:
         model.save(target, card=card(model))
         if (run / "log.jsonl").exists():  # not where it was interrupted before the first line
@@ -213,18 +212,6 @@ def _share(holdout: float | None, source: Path) -> float:
     paths = source.rglob("*") if source.is_dir() else [source]
     size = sum(path.stat().st_size for path in paths if path.is_file())
     return 0.01 if size > 4_000_000 else 0.1
-
-
-def _sample(views: corpus.Views[Any]) -> list[tuple[Any, Any]]:
-    """Training sequences in place of held-out ones, where nothing is held out."""
-    return corpus.plain(views.modality, views.vocabulary, views.records[:VALIDATION], views.context)
-
-
-def _familiarity(network: Any, sequences: list[Any]) -> dict[str, float]:
-    """The nats per token below which a record is called unlike the training data."""
-    totals = score.score(network, [(ids[:1], ids[1:]) for ids in sequences])
-    per_token = totals / np.array([max(1, len(ids) - 1) for ids in sequences])
-    return {"nats_per_token": float(np.quantile(per_token, UNFAMILIAR)), "quantile": UNFAMILIAR, "n": len(sequences)}
 
 
 def machine() -> dict[str, Any]:

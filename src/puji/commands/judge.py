@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from puji.commands.fields import checked, field_options, modality_class, take_asked
+from puji.commands.fields import checked, field_options, modality_class, take_asked, typed_as
 from puji.commands.generate import load
 from puji.commands.interface import PATH, Argument, Command, one_of, option
-from puji.commands.output import FORMATS, as_table, check_out, exists, note, rows_to
+from puji.commands.output import FORMATS, as_table, check_out, exists, note, progress, rows_to
 from puji.errors import Invalid
 from puji.figures import ENDINGS
 from puji.files import atomic_write, whole
-from puji.language import has_text, label, translate
+from puji.language import current, has_text, label, translate
 from puji.tables import TABLES
 
 if TYPE_CHECKING:
-    from puji.modality import Raw
+    from puji.modality import Assessment, Raw
 
 SHOWN = 20
 """Refused records that are told one by one; all are counted."""
@@ -30,10 +30,12 @@ FEW = 10_000
 """Samples below which a figure that falls or rises with their number is told with a caution, where there is one."""
 
 
-def out_options() -> list[click.Option]:
-    """``--out`` and ``--format`` of a command whose result is a table."""
+def out_options(own: str = "") -> list[click.Option]:
+    """``--out`` and ``--format`` of a command whose result is a table; the message ``own`` names further file endings."""
+    told = f"{translate('cli.comma')}{translate(own)}" if has_text(own) else ""
+    text = translate("cli.option.out_table", own=told)
     return [
-        option("--out", kind=PATH, metavar="cli.metavar.file", key="cli.option.out_table"),
+        click.Option(["--out"], type=PATH, metavar=translate("cli.metavar.file"), help=text),
         option("--format", "form", kind=FORMATS),
     ]
 
@@ -155,12 +157,21 @@ def predict_command(name: str) -> Command:
     def run(given: str, out: Path | None, form: str | None, model: Path | None, **values: Any) -> None:
         ask = checked(modality_class(name).Ask, take_asked(values))
         pictures = tuple(ENDINGS.values()) if draws_answers(name) else ()
-        check_out(out, form, (*TABLES, *pictures))
+        own = modality_class(name).answer_formats
+        check_out(out, form, (*TABLES, *own, *pictures))
         loaded = load(name, model)
         refused = Refused()
         if out is not None and out.suffix.lower() in pictures:
             draw_answer(loaded, refused.sift(answers(loaded, given, ask)), out)
             refused.close()
+            note("cli.written", path=out)
+            note("cli.research_use")
+            return
+        if out is not None and out.suffix.lower() in own:
+            pairs = ((one.record, answer) for one, answer in refused.sift(answers(loaded, given, ask)))
+            with whole(out) as path, path.open("w", encoding="utf-8") as stream:
+                stream.writelines(loaded.modality.tell_answers(pairs, out))
+                refused.close()
             note("cli.written", path=out)
             note("cli.research_use")
             return
@@ -184,7 +195,7 @@ def predict_command(name: str) -> Command:
             note("cli.written", path=out)
         note("cli.research_use")
 
-    params = [input_argument(), *field_options(name, "Ask"), *out_options(), model_option()]
+    params = [input_argument(), *field_options(name, "Ask"), *out_options(f"{name}.answer_formats"), model_option()]
     return Command(name, "cli.predict", run, params)
 
 
@@ -257,7 +268,7 @@ def explain_command(name: str) -> Command:
             note("predict.unfamiliar")
         note("cli.research_use")
 
-    methods = one_of("integrated_gradients", "occlusion")
+    methods = one_of("integrated_gradients", "occlusion", "leave_one_out")
     return Command(
         name,
         "cli.explain",
@@ -301,28 +312,84 @@ def embed_command(name: str) -> Command:
 
 
 def evaluate_command(name: str) -> Command:
-    """``puji evaluate <name> FILE``: the field's benchmark on a file of samples from anywhere."""
+    """``puji evaluate <name> FILE``: the field's benchmark on samples from anywhere, or what a model predicts of records."""
 
-    def run(given: str, reference: tuple[str, ...], out: Path | None, form: str | None) -> None:
-        check_out(out, form)
-        modality = modality_class(name)()
-        named = [named_file(text) for text in reference]
-        samples = contents(modality, Path(given))
-        references = {key: contents(modality, path) for key, path in named}
-        if not references and has_text(f"{name}.evaluate.note"):
-            note(f"{name}.evaluate.note")
-        metrics = modality.metrics(samples, references)
-        with rows_to(out, form, name) as rows:
-            for key, metric in metrics.items():
-                rows.write(metric_row(key, metric))
-        for text in cautions(name, metrics):
+    def run(given: str, reference: tuple[str, ...], out: Path | None, form: str | None, **values: Any) -> None:
+        predictions, model = values.pop("predictions"), values.pop("model")
+        asked = take_asked(values)
+        check_out(out, form, (*TABLES, ".html"))
+        if predictions:
+            if reference:
+                raise Invalid("cli.together", first="--predictions", second="--reference")
+            ask = checked(modality_class(name).Ask, asked)
+            found, card = predicted(name, given, load(name, model), ask)
+        elif asked or model:
+            first = typed_as(next(iter(asked))) if asked else "--model"
+            raise Invalid("cli.needs", option=first, needed="--predictions")
+        else:
+            found, card = benchmark(name, given, reference), {}
+        if out is not None and out.suffix.lower() == ".html":
+            atomic_write(out, report(name, found, card))
+        else:
+            with rows_to(out, form, name) as rows:
+                for key, metric in found.metrics.items():
+                    rows.write(metric_row(key, metric))
+        for text in cautions(name, found.metrics):
             note("cli.note", text=text)
         if out is not None:
             note("cli.written", path=out)
 
-    reference = option("--reference", multiple=True, metavar="cli.metavar.named_file")
-    given = Argument("given", "cli.metavar.file", "cli.argument.samples")
-    return Command(name, "cli.evaluate", run, [given, reference, *out_options()])
+    return Command(
+        name,
+        "cli.evaluate",
+        run,
+        [
+            Argument("given", "cli.metavar.file", "cli.argument.samples"),
+            option("--reference", multiple=True, metavar="cli.metavar.named_file"),
+            option("--predictions", is_flag=True),
+            *field_options(name, "Ask"),
+            *out_options("cli.report_format"),
+            model_option(),
+        ],
+    )
+
+
+def benchmark(name: str, given: str, reference: tuple[str, ...]) -> Assessment:
+    """The field's benchmark of the samples in the file ``given``."""
+    from puji.modality import Assessment
+
+    modality = modality_class(name)()
+    named = [named_file(text) for text in reference]
+    samples = contents(modality, Path(given))
+    references = {key: contents(modality, path) for key, path in named}
+    if not references and has_text(f"{name}.evaluate.note"):
+        note(f"{name}.evaluate.note")
+    return Assessment(modality.metrics(samples, references), lambda: modality.compare(samples, references))
+
+
+def predicted(name: str, given: str, model: Any, ask: Any) -> tuple[Assessment, Mapping[str, Any]]:
+    """What ``model`` predicts of the records in the file ``given``, and the model's card."""
+    if not exists(Path(given)):
+        raise Invalid("data.missing", source=given[:80])
+    refused = Refused()
+    records = [one.record for one in refused.sift(records_of(model, given))]
+    refused.close()
+    with progress("cli.evaluating", len(records)) as step:
+        return model.modality.assess(model, records, ask, step), model.card
+
+
+def report(name: str, found: Assessment, card: Mapping[str, Any]) -> str:
+    """One HTML page of an evaluation."""
+    from puji import gallery
+    from puji.gallery import Chapter, Section, Text
+
+    columns = ("metric", "value", "low", "high", "n")
+    rows = [{column: metric_row(key, one)[column] for column in columns} for key, one in found.metrics.items()]
+    heads = {column: Text(f"cli.column.{column}") for column in columns}
+    sections = [Section(Text("report.figures"), Text("report.interval"), table=rows, columns=heads)]
+    if pictures := found.figures():
+        sections.append(Section(Text("report.pictures"), None, pictures))
+    return gallery.page([Chapter(name, card, sections)], current(), kind="report")
 
 
 def cautions(name: str, metrics: Mapping[str, Any]) -> list[str]:

@@ -56,6 +56,7 @@ class Ask(BaseModel):
     ``outcomes``: groups with ";" between them, each "name=code,code" or "code,code"; a code stands for all below it too. None:
     what is likeliest. ``horizon``: years, with "," between them. ``futures``: how many are sampled. ``now``: age in years from
     which on the future is asked; None: the end of the record. ``by``: "futures", or "next": the next event alone.
+    ``unfamiliar``: what a history that is unlike the training data gets: no answer ("abstain") or one with a warning ("answer").
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +66,7 @@ class Ask(BaseModel):
     futures: int = 500
     now: float | None = None
     by: Literal["futures", "next"] = "futures"
+    unfamiliar: Literal["abstain", "answer"] = "abstain"
 
     @field_validator("outcomes")
     @classmethod

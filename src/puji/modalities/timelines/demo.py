@@ -62,7 +62,7 @@ def why(model: Any, seed: int) -> Section:
     record = _patient(model, seed)
     code = next(iter(model.predict(record, by="next").estimates))
     found = model.explain(record, target=code)
-    scores = model.modality.by_event(record, found.tokens, found.scores)
+    scores = [float(found.scores[list(piece.places)].sum()) for piece in found.pieces]
     drawn = {language: str(picture(record, scores=scores, language=language)) for language in LANGUAGES}
     details = {"code": code, "value": f"{100 * found.value:.1f}"}
     return Section(Text("timelines.demo.why"), Text("timelines.demo.why.note", details), [Figure(drawn, wide=True)])

@@ -27,7 +27,7 @@ def cohort_metrics(
     synthetic = usable(samples)
     if not cohorts or min(len(synthetic), *map(len, cohorts.values())) < LEAST:
         raise Invalid("timelines.few", least=LEAST)
-    real = cohorts.get("train") or next(iter(cohorts.values()))
+    real = reference(cohorts)
     found = {"valid": Metric(len(synthetic) / len(samples), len(samples), "up")}
     found |= alike(real, synthetic)
     if (held_out := cohorts.get("test")) is not None:
@@ -36,6 +36,11 @@ def cohort_metrics(
         tstr, trtr, n = fidelity.transfer(real, synthetic, held_out)
         found |= {"TSTR AUROC": Metric(tstr, n, "up"), "TRTR AUROC": Metric(trtr, n, "up")}
     return found
+
+
+def reference(cohorts: Mapping[str, list[Timeline]]) -> list[Timeline]:
+    """The cohort that samples are compared with: "train", or else the first."""
+    return cohorts.get("train") or next(iter(cohorts.values()))
 
 
 def alike(real: Sequence[Timeline], other: Sequence[Timeline]) -> dict[str, Metric]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from puji.modalities.timelines import clock, conditions, future, views
 from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.grammar import TimelineGrammar
 from puji.modalities.timelines.parse import checked, typed
+from puji.modalities.timelines.risk import risk_assessments
 from puji.modalities.timelines.sources import read
 from puji.modalities.timelines.timeline import YEAR, Timeline, revived
 from puji.modalities.timelines.tokens import (
@@ -25,10 +27,23 @@ from puji.modalities.timelines.tokens import (
     body,
     born_token,
     fixed_tokens,
+    history,
     parsed,
 )
 from puji.modalities.timelines.write import FORMATS, write
-from puji.modality import Answer, Futures, Grammar, Invalid, Metric, Modality, Question, Raw, View
+from puji.modality import (
+    Answer,
+    Assessment,
+    Futures,
+    Grammar,
+    Invalid,
+    Metric,
+    Modality,
+    Piece,
+    Question,
+    Raw,
+    View,
+)
 from puji.options import Range
 
 
@@ -46,6 +61,8 @@ class Timelines(Modality[Timeline]):
     tolerance: ClassVar[float] = clock.TOLERANCE
     formats: ClassVar[tuple[str, ...]] = FORMATS
     notes: ClassVar[tuple[str, ...]] = ("timelines.notice",)
+    abstains: ClassVar[bool] = True
+    answer_formats: ClassVar[tuple[str, ...]] = (".ndjson",)
 
     def __init__(self) -> None:
         self.book = Codebook()
@@ -92,6 +109,16 @@ class Timelines(Modality[Timeline]):
     def encode(self, record: Timeline) -> list[str]:
         """From `START` to END."""
         return body(self.book, record)
+
+    def telling(self, record: Timeline) -> list[str]:
+        """What happened, without until when the patient was followed."""
+        return history(self.book, record)[0]
+
+    def excerpt(self, record: Timeline, rng: np.random.Generator) -> Timeline:
+        """The record as it was after one of its events, before death."""
+        events = record.events[:-1] if record.died else record.events
+        known = events[: int(rng.integers(1, len(events) + 1))] if events else ()
+        return replace(record, events=known, end=known[-1].age if known else record.end)
 
     def views(self, record: Timeline, rng: np.random.Generator) -> Iterator[View]:
         """One view: as it is, told until when it goes, or told at some age that nothing has happened."""
@@ -171,13 +198,36 @@ class Timelines(Modality[Timeline]):
         return found
 
     def target(self, record: Timeline, name: str) -> tuple[list[str], dict[str, float]]:
-        """The record, and the codes of the outcome ``name`` as what may come next. Raises Invalid."""
+        """The record, and all codes as what may come next: 1 for those of the outcome ``name``, 0 for others. Raises Invalid."""
         outcomes = conditions.groups(name)
-        codes = {code: 1.0 for code in self.book.codes if any(one.holds(code) for one in outcomes)}
-        if not codes:
+        codes = {code: float(any(one.holds(code) for one in outcomes)) for code in self.book.codes}
+        if not any(codes.values()):
             raise Invalid("timelines.unknown_code", source="--target", code=name[:40])
         known, age = future.until_now(record, None)
         return future.prompt_of(self.book, known, age)[0], codes
+
+    def evidence(self, record: Timeline, ask: BaseModel) -> Timeline:
+        """What was known at the age from which on the future is asked."""
+        return future.until_now(record, ask.now if isinstance(ask, conditions.Ask) else None)[0]
+
+    def pieces(self, record: Timeline, tokens: Sequence[str]) -> list[Piece]:
+        """The events, each with the tokens of its value and time, and the record in which it did not happen."""
+        places: list[list[int]] = []
+        for place, token in enumerate(tokens):
+            if token == SEEN:
+                break  # what follows tells the age now
+            if not token.startswith("<"):
+                places.append([])
+            if places:
+                places[-1].append(place)
+        return [
+            Piece(
+                f"{event.code} {event.age / YEAR:.1f}",
+                told,
+                replace(record, events=record.events[:number] + record.events[number + 1 :]),
+            )
+            for number, (event, told) in enumerate(zip(record.events, places, strict=True))
+        ]
 
     # -- step 5: postprocess -----------------------------------------------------------------------------------------
 
@@ -232,6 +282,10 @@ class Timelines(Modality[Timeline]):
         """Write a cohort as MEDS, FHIR, OMOP or CSV, marked as synthetic."""
         write(records, rows, target)
 
+    def tell_answers(self, pairs: Iterable[tuple[Timeline, Answer]], target: Path) -> Iterator[str]:
+        """FHIR R4 RiskAssessments, one a line."""
+        return risk_assessments(pairs)
+
     def render(self, record: Timeline) -> dict[str, str | bytes]:
         """The timeline as text and as SVG."""
         from puji.modalities.timelines.draw import picture
@@ -253,23 +307,11 @@ class Timelines(Modality[Timeline]):
         """The record with a bar for each event."""
         from puji.modalities.timelines.draw import picture
 
-        found = self.by_event(record, tokens, scores)
+        found = [float(np.sum(scores[list(piece.places)])) for piece in self.pieces(record, tokens)]
         return {
             "image/svg+xml": picture(record, scores=found),
             "image/png": picture(record, scores=found, kind="png"),
         }
-
-    def by_event(self, record: Timeline, tokens: Sequence[str], scores: np.ndarray) -> list[float]:
-        """What each event of ``record`` adds: the sum over its tokens, those of its value and time among them."""
-        found = [0.0] * len(record.events)
-        number = -1
-        for token, score in zip(tokens, scores, strict=True):
-            if token == SEEN:
-                break  # what follows tells the age now
-            number += not token.startswith("<")
-            if 0 <= number < len(found):
-                found[number] += float(score)
-        return found
 
     def demo(self, model: Any, seed: int = 0) -> list[Any]:
         """What `puji demo` shows, as sections of the gallery."""
@@ -284,6 +326,22 @@ class Timelines(Modality[Timeline]):
         from puji.modalities.timelines.metrics import cohort_metrics
 
         return cohort_metrics(samples, references)
+
+    def compare(
+        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+    ) -> Sequence[Any]:
+        """How often each code stands in the cohort and in the reference; ages and numbers of events."""
+        from puji.modalities.timelines.compare import pictures
+
+        return pictures(samples, references)
+
+    def assess(
+        self, model: Any, records: Sequence[Timeline], ask: BaseModel, step: Callable[[], None] = lambda: None
+    ) -> Assessment:
+        """The next event's hit rates, and risks within horizons: AUROC, AUPRC, Brier score, calibration."""
+        from puji.modalities.timelines.assess import assess
+
+        return assess(model, records, ask if isinstance(ask, conditions.Ask) else conditions.Ask(), step=step)
 
 
 def _conditions(given: BaseModel) -> conditions.Conditions:

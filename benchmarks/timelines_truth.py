@@ -43,10 +43,8 @@ def ours(model: Any, kept: list[Timeline], age: float) -> np.ndarray:
     """The model's risks, (n, 31)."""
     found = np.zeros((len(kept), len(NAMES)))
     for row, record in enumerate(kept):
-        asked = {"outcomes": OUTCOMES, "horizon": f"{HORIZON:g}", "futures": FUTURES, "now": age}
+        asked: dict[str, Any] = {"outcomes": OUTCOMES, "horizon": f"{HORIZON:g}", "futures": FUTURES, "now": age}
         answer = model.predict(record, seed=row, unfamiliar="answer", **asked)
-            record, outcomes=OUTCOMES, horizon=f"{HORIZON:g}", futures=FUTURES, now=age, seed=row, unfamiliar="answer"
-        )
         found[row] = [answer.estimates[f"{name} {HORIZON:g}y"].value for name in NAMES]
     return found
 

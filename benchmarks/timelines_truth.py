@@ -18,7 +18,7 @@ from benchmarks.simulator import NAMES
 from puji.modalities.timelines.fidelity import auroc, logistic
 from puji.modalities.timelines.timeline import DEATH, Timeline
 
-TRAINING, TEST, COHORT = 20_000, 1_200, 20_000
+TRAINING, TEST, COHORT = 60_000, 1_200, 20_000
 AGES, HORIZON = (45.0, 55.0, 65.0, 75.0), 5.0
 FUTURES, DRAWS = 200, 100
 MINUTES, SIZE = 15.0, "nano"

@@ -9,7 +9,6 @@ was found for the same age and attributes is remembered here, which changes no p
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import sys
@@ -61,8 +60,7 @@ def main() -> None:
     exporter = next(one for one in generator.exporter.patient_exporters if "FHIR" in type(one).__name__)
     for number in range(first, stop):
         if person := generator.generate_person(number):
-            with contextlib.suppress(BrokenPipeError):
-                print(json.dumps(exporter.create_bundle(person), default=str), file=out, flush=True)
+            print(json.dumps(exporter.create_bundle(person), default=str), file=out, flush=True)
 
 
 if __name__ == "__main__":

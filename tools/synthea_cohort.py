@@ -71,7 +71,8 @@ def reduced(bundle: dict[str, Any], subject: str, labels: dict[str, str]) -> Tim
         last[code] = age
         found.append(Event(age, code, value, unit))
     seen = [_moment(one["period"]["start"]) for one in resources if one["resourceType"] == "Encounter"]
-    end = max([event.age for event in found] + [(moment - birth).total_seconds() / 86400 for moment in seen])
+    ages = [event.age for event in found] + [(moment - birth).total_seconds() / 86400 for moment in seen]
+    end = max(ages, default=0.0)  # who was born this year may have been seen by nobody
     if died := patient.get("deceasedDateTime"):
         end = max((_moment(died) - birth).total_seconds() / 86400, *(event.age for event in found), 0.0)
         found.append(Event(round(end, 3), DEATH))

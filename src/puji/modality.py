@@ -186,6 +186,8 @@ class Modality(ABC, Generic[Record]):
     """Regular expression that cuts the text of a sequence into tokens, for the exported tokenizer.json."""
     size: ClassVar[str] = "small"
     """The engine size trained by default."""
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """Fields of `puji.engine.settings.Settings` that training begins with, unless it is told others."""
     context: ClassVar[int] = 256
     """The longest sequence the model sees at once, in tokens; longer records pass through a sliding window."""
     longest: ClassVar[int | None] = None

@@ -84,7 +84,9 @@ def fit(
     instance = kind()
     if minutes is None and epochs is None:
         minutes = 30.0
-    options = _settings(minutes, epochs, seed, base is not None, {"ahead": workers > 1, **(settings or {})})
+    options = _settings(
+        minutes, epochs, seed, base is not None, {"ahead": workers > 1, **kind.settings, **(settings or {})}
+    )
     target = Path(out) if out is not None else Path("runs") / instance.name
     if not str(out) or not target.name:
         raise Invalid("files.is_folder", source="--out")

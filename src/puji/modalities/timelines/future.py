@@ -19,8 +19,9 @@ from puji.modality import Candidate, Candidates, Estimate, Futures, Invalid
 
 LIKELIEST = 10
 """Outcomes that are told where none is asked for."""
-MARGIN = 1
-"""Years beyond the horizon to which a patient is said to be followed, so that the end of it is not near."""
+MARGIN = 5
+"""Years beyond the horizon to which a patient is said to be followed: where a record ends with its last event, one is sure to
+happen just before the end."""
 _BYTES = frozenset((SPELL, *BYTES))
 
 
@@ -45,17 +46,18 @@ def prompt_of(book: Codebook, record: Timeline, age: float) -> tuple[list[str], 
     return [*told, *pause], clock.advance(at, age)[1] if pause else at
 
 
-def futures(book: Codebook, record: Timeline, ask: Ask, followed: np.ndarray) -> Futures:
+def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, np.ndarray]) -> Futures:
     """Sample what may happen until the farthest horizon and count. See `Ask`."""
     known, age = until_now(record, ask.now)
     wanted = horizons(ask.horizon)
     asked = groups(ask.outcomes) if ask.outcomes else None
     told, start = prompt_of(book, known, age)
     stop = start + wanted[-1] * YEAR
-    longest = int(np.max(np.flatnonzero(followed), initial=0))
-    until = min(int(stop // YEAR) + MARGIN, longest)
-    prompt = [UNTIL[until], *told] if until > start // YEAR else told
-    grammar = TimelineGrammar(book, follow=False)
+    until = followed_to(int(stop // YEAR) + MARGIN, followed)
+    told_until = until > start // YEAR
+    prompt = [UNTIL[until], *told] if told_until else told
+    # Told how long it is looked, the end of that says that nothing more happens until then; it must keep its probability.
+    grammar = TimelineGrammar(book, follow=told_until)
     begun = grammar.start(prompt)
 
     def answer(drawn: Sequence[Sequence[str]]) -> Mapping[str, Estimate]:
@@ -68,6 +70,13 @@ def futures(book: Codebook, record: Timeline, ask: Ask, followed: np.ndarray) ->
     return Futures(prompt, ask.futures, lambda: Clock(grammar, begun, stop), answer, grammar)
 
 
+def followed_to(year: int, followed: Mapping[str, np.ndarray]) -> int:
+    """The first age from ``year`` on to which training patients were followed; the last one where there is none; 0: nobody."""
+    known = np.flatnonzero(followed.get("", np.zeros(0)))
+    later = known[known >= year]
+    return int(later[0] if len(later) else known[-1] if len(known) else 0)
+
+
 def events(grammar: TimelineGrammar, state: State, tokens: Sequence[str]) -> Iterator[tuple[str, float]]:
     """The codes and ages in days that generated ``tokens`` tell after ``state``; an unfinished one is left out."""
     code = ""
@@ -77,7 +86,7 @@ def events(grammar: TimelineGrammar, state: State, tokens: Sequence[str]) -> Ite
         before, state = state, grammar.advance(state, token)
         if before.naming:
             code = token
-        if state.naming or state.what == LAST:
+        if (state.naming or state.what == LAST) and code != FOLLOWED:
             yield code, state.age
 
 

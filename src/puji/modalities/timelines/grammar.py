@@ -38,7 +38,7 @@ class State(NamedTuple):
 class TimelineGrammar:
     """Any code of ``book``, or one that is spelled where there are such, each with its time.
 
-    ``follow``: whether a record may end alive; futures may not, they are stopped.
+    ``follow``: whether a record may end alive.
     """
 
     def __init__(self, book: Codebook, follow: bool = True) -> None:

@@ -62,11 +62,12 @@ class Timelines(Modality[Timeline]):
     formats: ClassVar[tuple[str, ...]] = FORMATS
     notes: ClassVar[tuple[str, ...]] = ("timelines.notice",)
     abstains: ClassVar[bool] = True
+    settings: ClassVar[Mapping[str, Any]] = {"dropout": 0.1}
     answer_formats: ClassVar[tuple[str, ...]] = (".ndjson",)
 
     def __init__(self) -> None:
         self.book = Codebook()
-        self.followed: np.ndarray = np.zeros(clock.OLDEST + 1)
+        self.followed: dict[str, np.ndarray] = {}
         self.people: dict[tuple[str, str], int] = {}
 
     # -- step 1: preprocess ------------------------------------------------------------------------------------------
@@ -94,13 +95,17 @@ class Timelines(Modality[Timeline]):
     def state(self) -> dict[str, Any]:
         """As JSON values."""
         people = [[*key, count] for key, count in sorted(self.people.items())]
-        return {"book": self.book.state(), "people": people, "followed": self.followed.tolist()}
+        return {
+            "book": self.book.state(),
+            "people": people,
+            "followed": {born: one.tolist() for born, one in self.followed.items()},
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state`."""
         self.book = Codebook.restored(state["book"])
         self.people = {(sex, born): count for sex, born, count in state["people"]}
-        self.followed = np.asarray(state["followed"], dtype=float)
+        self.followed = {born: np.asarray(one, dtype=float) for born, one in state["followed"].items()}
 
     def tokens(self) -> list[str]:
         """The fixed tokens, then the codes that were learned."""

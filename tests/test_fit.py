@@ -126,7 +126,7 @@ def test_options_that_cannot_be(tmp_path, trained):
     assert refusal("molecules", EXAMPLES, minutes=-1, out=out) == "fit.failed"
     assert refusal("molecules", EXAMPLES, holdout=1.5, out=out) == "fit.holdout"
     assert refusal("molecules", EXAMPLES, size="giant", out=out) == "fit.failed"
-    assert refusal("molecules", EXAMPLES, size="nano", base=trained[1], out=out) == "fit.size_and_base"
+    assert refusal("molecules", EXAMPLES, size="nano", base=trained[1], out=out) == "fit.decided"
     assert refusal("poems", EXAMPLES, out=out) == "modality.unknown"
     assert refusal("molecules", EXAMPLES, out="") == refusal("molecules", EXAMPLES, out=".") == "files.is_folder"
     assert not out.exists()

@@ -268,3 +268,47 @@ def test_the_duckdb_file_of_eunomia_is_read():
         "CVX",
     }
     assert all(one.born for one in patients) and {one.sex for one in patients} == {"female", "male"}
+
+
+# -- a user's own codes -----------------------------------------------------------------------------------------------
+
+
+def test_a_mapping_of_codes_stays_in_the_checkpoint(tmp_path, capsys):
+    import puji
+
+    mapping, source = tmp_path / "codes.csv", tmp_path / "ward.jsonl"
+    mapping.write_text(
+        "from,to,en,zh\nLOCAL/hyp,I10,high pressure,高血压\nATC/C09AA03,ATC/C09AA03,lisinopril,赖诺普利\n", "utf-8"
+    )
+    events = (Event(50 * YEAR, "LOCAL/hyp"), Event(51 * YEAR, "ATC/C09AA03"))
+    records = [Timeline("female", 1950, events, (60 + k) * YEAR, str(k)) for k in range(30)]
+    source.write_text("".join(one.dump() + "\n" for one in records), "utf-8")
+    words = [
+        "fit",
+        "timelines",
+        "--data",
+        str(source),
+        "--out",
+        str(tmp_path / "model"),
+        "--epochs",
+        "1",
+        "--size",
+        "nano",
+    ]
+    assert main([*words, "--quiet", "--mapping", str(tmp_path / "no.csv")]) == 2
+    assert main([*words, "--quiet", "--mapping", str(mapping)]) == 0
+    capsys.readouterr()
+    book = puji.load(tmp_path / "model").modality.book
+    assert "ICD10/I10" in book.codes and "LOCAL/hyp" not in book.codes
+    assert book.token("LOCAL/hyp") == book.token("ICD10/I10") == "ICD10/I10"
+    assert book.token("ATC/C09AA99").startswith("ATC/C"), "a medicine that is not known is told by its group"
+    assert (book.name("LOCAL/hyp", "zh"), book.name("ICD10/I10", "en")) == ("高血压", "high pressure")
+    assert book.name("LOCAL/else", "en") == ""
+    loaded = puji.load(tmp_path / "model")
+    asked = {"horizon": "1", "futures": 20, "unfamiliar": "answer"}
+    local, icd = (loaded.predict(records[0], outcomes=code, **asked).estimates for code in ("LOCAL/hyp", "I10"))
+    assert local["LOCAL/hyp 1y"].value == icd["ICD10/I10 1y"].value
+    assert icd["ICD10/I10 1y"].about == "high pressure"
+    again = ["fit", "timelines", "--data", str(source), "--from", str(tmp_path / "model"), "--epochs", "1", "--quiet"]
+    assert main([*again, "--out", str(tmp_path / "more"), "--mapping", str(mapping)]) == 2
+    assert "--from" in capsys.readouterr().err

@@ -196,6 +196,8 @@ class Modality(ABC, Generic[Record]):
     """What a user may ask of generation: becomes command-line options, API schema and web form."""
     Ask: ClassVar[type[BaseModel]] = Nothing
     """What a user may ask of prediction."""
+    Setup: ClassVar[type[BaseModel]] = Nothing
+    """What a user may decide before a new model learns: becomes options of ``puji fit``."""
     lossless: ClassVar[bool] = True
     """False where encoding quantises (images, lab values); then `distance` measures the error against `tolerance`."""
     tolerance: ClassVar[float] = 0.0
@@ -228,6 +230,9 @@ class Modality(ABC, Generic[Record]):
         return repr(record)
 
     # -- step 2: encode ----------------------------------------------------------------------------------------------
+
+    def set_up(self, chosen: BaseModel) -> None:
+        """Take what the user decided (`Setup`), before anything is learned. Raises Invalid."""
 
     def learn(self, records: Sequence[Record]) -> None:
         """Learn what belongs in the checkpoint (codebooks, quantile edges) from training records; see `state`."""

@@ -26,6 +26,7 @@ from puji.files import atomic_write, refusal
 from puji.interrupts import heard
 from puji.modality import END, Modality
 from puji.model import Model
+from puji.options import validated
 
 VALIDATION = 2000
 """Most held-out records that the loss is measured on."""
@@ -46,6 +47,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     workers: int = 1,
+    setup: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
     note: Callable[[str, dict[str, Any]], None] | None = None,
@@ -71,6 +73,8 @@ def fit(
         Share of the groups (patients, scaffolds) held out for validation; default 0.1, or 0.01 from 100,000 records on.
     workers : int
         Processes that clean the records; with more than 1, one of them makes the batches while training computes.
+    setup : dict, optional
+        Fields of the modality's Setup; not together with ``base``.
     settings : dict, optional
         Fields of `puji.engine.settings.Settings` beside the budget and the seed.
     note : callable, optional
@@ -92,11 +96,14 @@ def fit(
         raise Invalid("files.is_folder", source="--out")
     run = target.with_name(target.name + ".run")
     checkpoint.check_target(target)
+    instance.set_up(validated(instance.Setup, setup or {}))
     source = dataset_path(instance, data)
     start = None if base is None else registry.load(base)
     if start is not None:
         if size is not None:
-            raise Invalid("fit.size_and_base", source="--size")
+            raise Invalid("fit.decided", option="--size")
+        if setup:
+            raise Invalid("fit.decided", option=f"--{next(iter(setup))}")
         if start.modality.name != instance.name:
             raise Invalid("checkpoint.modality", source=str(base), found=start.modality.name, asked=instance.name)
     if not resume and states(run):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from puji.commands.fields import entries, modality_class
+from puji.commands.fields import checked, entries, field_options, modality_class, take_asked
 from puji.commands.interface import (
     FOLDER,
     PARALLEL,
@@ -66,9 +66,18 @@ def fit_command(name: str) -> Command:
         check_folder(out.with_name(f"{out.name}.run"))
         if options["data"] not in modality_class(name).datasets and not exists(Path(options["data"])):
             raise Invalid("data.missing", source=options["data"])
+        setup = take_asked(options)
+        checked(modality_class(name).Setup, setup)
         story = Story(quiet)
         try:
-            puji.fit(name, out=out, settings={"progress": not quiet, "threads": threads}, note=story.tell, **options)
+            puji.fit(
+                name,
+                setup=setup,
+                out=out,
+                settings={"progress": not quiet, "threads": threads},
+                note=story.tell,
+                **options,
+            )
         except KeyboardInterrupt:
             story.stopped = "interrupted"
         else:
@@ -94,6 +103,7 @@ def fit_command(name: str) -> Command:
             option("--threads", kind=PARALLEL, metavar="cli.metavar.number"),
             option("--seed", kind=SEED, default="0", show_default=True, metavar="cli.metavar.number"),
             option("--quiet", is_flag=True),
+            *field_options(name, "Setup"),
         ],
     )
 

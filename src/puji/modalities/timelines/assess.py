@@ -14,9 +14,11 @@ from puji.gallery import Figure, Text
 from puji.intervals import proportion
 from puji.language import LANGUAGES, translate
 from puji.modalities.timelines import hits
-from puji.modalities.timelines.conditions import Ask, Outcome, groups, horizons
-from puji.modalities.timelines.draw import short
+from puji.modalities.timelines.codebook import Codebook
+from puji.modalities.timelines.conditions import Ask, Outcome, horizons
+from puji.modalities.timelines.draw import Naming, short
 from puji.modalities.timelines.fidelity import FOLDS, auroc, logistic
+from puji.modalities.timelines.future import asked_of
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
 from puji.modality import Assessment, Invalid, Metric
 
@@ -56,14 +58,15 @@ def assess(
     chosen = landmarks(patients, wanted[-1], seed)
     if not chosen:
         raise Invalid("timelines.few_landmarks", horizon=f"{wanted[-1]:g}")
-    outcomes = groups(ask.outcomes) if ask.outcomes else frequent(chosen, wanted[-1])
+    book = model.modality.book
+    outcomes = asked_of(book, ask) or frequent(book, chosen, wanted[-1])
     rows, answered = risks(model, chosen, outcomes, ask, seed, step)
     found["answered"] = proportion(answered, len(chosen))
     asked = [one for one in rows if min(one.came.sum(), len(one.came) - one.came.sum()) >= LEAST]
     rng = np.random.default_rng(seed)
     for one in asked:
         found |= figures_of(one, rng)
-    return Assessment(found, lambda: [_calibration(one) for one in asked])
+    return Assessment(found, lambda: [_calibration(one, book.name) for one in asked])
 
 
 def next_event(model: Any, patients: Sequence[Timeline], seed: int) -> dict[str, Metric]:
@@ -102,11 +105,11 @@ def landmarks(patients: Sequence[Timeline], horizon: float, seed: int) -> list[t
     return found[:MOST_PATIENTS]
 
 
-def frequent(chosen: Sequence[tuple[Timeline, float]], horizon: float) -> list[Outcome]:
+def frequent(book: Codebook, chosen: Sequence[tuple[Timeline, float]], horizon: float) -> list[Outcome]:
     """The codes that most often came for the first time within the horizon, and death."""
     counts: Counter[str] = Counter()
     for record, age in chosen:
-        first = {event.code: event.age / YEAR for event in reversed(record.events)}
+        first = {book.token(event.code): event.age / YEAR for event in reversed(record.events)}
         counts.update(code for code, when in first.items() if age < when <= age + horizon)
     counts.pop(DEATH, None)
     ordered = sorted(counts, key=lambda code: (-counts[code], code))[:MOST_OUTCOMES]
@@ -126,12 +129,13 @@ def risks(
     told = ";".join(f"{one.name}={','.join(sorted(one.codes))}" for one in outcomes)
     rows: dict[str, list[tuple[float, float, float, float]]] = {}
     answered = 0
+    mapped = model.modality.book.mapped
     for number, (record, age) in enumerate(chosen):
         answer = model.predict(record, ask.model_copy(update={"outcomes": told, "now": age}), seed=seed + number)
         step()
         answered += bool(answer.estimates)
         for one in outcomes if answer.estimates else ():
-            first = next((event.age / YEAR for event in record.events if one.holds(event.code)), np.inf)
+            first = next((event.age / YEAR for event in record.events if one.holds(mapped(event.code))), np.inf)
             for years in wanted if first > age else ():
                 name = f"{one.name} {years:g}y"
                 came = float(first <= age + years)
@@ -199,7 +203,7 @@ def calibration_slope(risk: np.ndarray, came: np.ndarray, steps: int = 25) -> fl
     return float(weights[1])
 
 
-def _calibration(one: Asked) -> Figure:
+def _calibration(one: Asked, naming: Naming) -> Figure:
     """Risk against what came, in groups of equal size, with Wilson's intervals."""
     drawn: dict[str, Any] = {}
     order = np.array_split(np.argsort(one.risk, kind="stable"), GROUPS)
@@ -218,7 +222,7 @@ def _calibration(one: Asked) -> Figure:
             panel.set_xlabel(translate("timelines.figure.predicted", language))
             panel.set_ylabel(translate("timelines.figure.came", language))
             span = translate("timelines.years", language, years=years[:-1])
-            panel.set_title(f"{short(outcome, language)}, {span}")
+            panel.set_title(f"{short(outcome, language, naming)}, {span}")
             drawn[language] = figures.svg(figure)
     value = f"{auroc(one.risk, one.came):.3f}"
     return Figure(drawn, "", ((Text("timelines.fact.auroc"), value), (Text("timelines.fact.n"), str(len(one.came)))))

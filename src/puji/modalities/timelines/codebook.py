@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from puji.modalities.timelines.codes import ancestors
+from puji.modalities.timelines.codes import Codes, ancestors
 from puji.modalities.timelines.timeline import DEATH, Timeline
 
 RARE = 5
@@ -20,11 +20,15 @@ ENOUGH = 50
 """Values of a code in its unit from which quantiles are learned."""
 
 
+NONE = Codes({}, {})
+
+
 class Codebook:
     """Codes with a token of their own, and quantiles.
 
     ``codes``: in a fixed order, `DEATH` first. ``edges``: for each measured code its unit, the inner bounds of the bins, and
-    the median of each bin. ``spelled``: whether there are codes that no token tells.
+    the median of each bin. ``spelled``: whether there are codes that no token tells. ``own``: a user's mapping of
+    codes to others, and names of codes.
     """
 
     def __init__(
@@ -32,23 +36,26 @@ class Codebook:
         codes: Sequence[str] = (DEATH,),
         edges: Mapping[str, tuple[str, list[float], list[float]]] | None = None,
         spelled: bool = True,
+        own: Codes = NONE,
     ) -> None:
         self.codes = tuple(codes)
+        self.own = own
         self.spelled = spelled
         self.edges = dict(edges or {})
         self._known = frozenset(self.codes)
         self._told: dict[str, str] = {}
 
     @classmethod
-    def learn(cls, records: Sequence[Timeline], rare: int = RARE) -> Codebook:
-        """From training patients."""
+    def learn(cls, records: Sequence[Timeline], rare: int = RARE, own: Codes = NONE) -> Codebook:
+        """From training patients; ``rare``: see `RARE`."""
+        told = own.mapping.get
         patients: Counter[str] = Counter()
         values: dict[tuple[str, str], list[float]] = defaultdict(list)
         for record in records:
-            patients.update({event.code for event in record.events})
+            patients.update({told(event.code, event.code) for event in record.events})
             for event in record.events:
                 if event.value is not None:
-                    values[event.code, event.unit].append(event.value)
+                    values[told(event.code, event.code), event.unit].append(event.value)
         kept = {code for code, count in patients.items() if count >= rare or code == DEATH}
         above: Counter[str] = Counter()
         for code, count in patients.items():
@@ -59,15 +66,28 @@ class Codebook:
         kept |= {code for code, count in above.items() if count >= rare} | last
         ordered = sorted(kept - {DEATH}, key=lambda code: (-patients[code], code))
         spelled = any(code not in kept and not ancestors(code) for code in patients)
-        return cls((DEATH, *ordered), _edges(values), spelled)
+        return cls((DEATH, *ordered), _edges(values), spelled, own)
+
+    def mapped(self, code: str) -> str:
+        """What the user's mapping makes of ``code``."""
+        return self.own.mapping.get(code, code)
 
     def token(self, code: str) -> str:
-        """The code that tells ``code``: itself, the nearest above it that has a token, or itself to be spelled."""
+        """The code that tells ``code`` (as `mapped`): itself, the nearest above it that has a token, or itself to be spelled."""
         told = self._told.get(code)
         if told is None:
-            told = next((one for one in (code, *ancestors(code)) if one in self._known), code)
+            own = self.mapped(code)
+            told = next((one for one in (own, *ancestors(own)) if one in self._known), own)
             self._told[code] = told
         return told
+
+    def name(self, code: str, language: str) -> str:
+        """What people call ``code``; '' where no name is known for it or what stands above it."""
+        own = self.mapped(code)
+        for one in (own, *(above for above in ancestors(own) if "-" not in above)):
+            if told := self.own.names.get(one, {}).get(language):
+                return told
+        return ""
 
     def bin(self, code: str, value: float, unit: str) -> int | None:
         """The quantile, from 0, of a value; None where the code has none in this unit."""
@@ -85,13 +105,14 @@ class Codebook:
     def state(self) -> dict[str, Any]:
         """As JSON."""
         edges = {code: list(found) for code, found in self.edges.items()}
-        return {"codes": list(self.codes), "edges": edges, "spelled": self.spelled}
+        own = {"mapping": dict(self.own.mapping), "names": {code: dict(told) for code, told in self.own.names.items()}}
+        return {"codes": list(self.codes), "edges": edges, "spelled": self.spelled, **own}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Codebook:
         """Inverse of `state`."""
         edges = {code: (unit, list(bounds), list(medians)) for code, (unit, bounds, medians) in state["edges"].items()}
-        return cls(state["codes"], edges, bool(state["spelled"]))
+        return cls(state["codes"], edges, bool(state["spelled"]), Codes(state["mapping"], state["names"]))
 
 
 def _edges(values: Mapping[tuple[str, str], list[float]]) -> dict[str, tuple[str, list[float], list[float]]]:

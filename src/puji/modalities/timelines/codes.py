@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -271,7 +273,8 @@ def ancestors(code: str) -> list[str]:
     """What stands above ``code``, the nearest first: shorter codes, the category of three characters, the chapter.
 
     The American and Chinese editions meet in the categories of ICD10 ("ICD10CM/I21.4" -> "ICD10CM/I21", "ICD10/I21",
-    "ICD10/I00-I99"). A question stands above its answer. Empty for systems without a hierarchy here.
+    "ICD10/I00-I99"). A question stands above its answer; above a medicine of ATC its groups ("ATC/C09AA03" -> "ATC/C09AA", ...,
+    "ATC/C"). Empty for systems without a hierarchy here.
     """
     return list(_ancestors(code))
 
@@ -283,6 +286,8 @@ def _ancestors(code: str) -> tuple[str, ...]:
         return (f"{system}/{rest.partition('=')[0]}",)
     if system == "ICD9CM":
         return _above_9(rest)
+    if system == "ATC":
+        return tuple(f"ATC/{rest[:length]}" for length in (5, 4, 3, 1) if length < len(rest))
     if system not in ("ICD10", "ICD10CM", "ICD10CN") or rest in _CHAPTERS or rest[:1] not in _BY_LETTER:
         return ()
     category, found = rest[:3], []
@@ -324,13 +329,22 @@ def _above_9(rest: str) -> tuple[str, ...]:
     return tuple(f"ICD9CM/{one}" for one in found)
 
 
-def load_mapping(path: Path) -> dict[str, str]:
-    """A user's own mapping of codes: a CSV or TSV of two columns, from and to; a heading may stand above.
+@dataclass(frozen=True)
+class Codes:
+    """A user's own codes. ``mapping``: source code -> the code that stands for it; ``names``: code -> language -> its name."""
 
-    Both sides are normalised. Raises Invalid, with its line, for a row that has not two codes, a malformed code, and a code
-    that is mapped to two others.
+    mapping: Mapping[str, str]
+    names: Mapping[str, Mapping[str, str]]
+
+
+def load_mapping(path: Path) -> Codes:
+    """A CSV or TSV of two to four columns: from, to, an English name and a Chinese name of the latter; a heading may stand above.
+
+    Codes are normalised; one mapped to itself only gets a name. Raises Invalid, with its line, for a row that has not two codes,
+    a malformed code, and a code that is mapped to two others.
     """
     found: dict[str, str] = {}
+    names: dict[str, dict[str, str]] = {}
     for line in told_lines(path):
         if isinstance(line, Invalid):
             raise line.at(str(path), line.line)
@@ -350,4 +364,7 @@ def load_mapping(path: Path) -> dict[str, str]:
             raise refusal.at(str(path), number) from refusal
         if found.setdefault(source, target) != target:
             raise Invalid("timelines.codes.mapped_twice", source=str(path), line=number)
-    return found
+        told = {language: name for language, name in zip(("en", "zh"), row[2:4], strict=False) if name}
+        names.setdefault(target, {}).update(told)
+    mapping = {source: target for source, target in found.items() if source != target}
+    return Codes(mapping, {code: told for code, told in names.items() if told})

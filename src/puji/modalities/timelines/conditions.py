@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -87,6 +88,21 @@ class Ask(BaseModel):
     def _futures(cls, value: int) -> int:
         if not 1 <= value <= MOST_FUTURES:
             raise Invalid("timelines.futures", source="--futures", value=value, most=MOST_FUTURES)
+        return value
+
+
+class Setup(BaseModel):
+    """``mapping``: a file of a user's own codes, see `codes.load_mapping`; what it says stays in the checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mapping: str | None = None
+
+    @field_validator("mapping")
+    @classmethod
+    def _mapping(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).is_file():
+            raise Invalid("data.missing", source=value)
         return value
 
 

@@ -13,6 +13,8 @@ from puji.modalities.timelines.timeline import Timeline
 PATIENTS = 4
 COHORT = 50
 FUTURES = 200
+STRONGEST = 8
+"""Events in the table of what drove a risk."""
 HORIZON = "1,2,3,4,5,6,7,8,9,10"
 AGES = (50.0, 70.0)
 """Years between which the patient is whose future is shown."""
@@ -34,7 +36,7 @@ def cohort(model: Any, seed: int) -> Section:
     seconds = f"{time.perf_counter() - began:.1f}"
     records = [one.record for one in batch.generated]
     shown = sorted(records[: 3 * PATIENTS], key=lambda record: -len(record.events))[:PATIENTS]
-    figures = [Figure(_pictures(record), wide=True) for record in shown]
+    figures = [Figure(_pictures(model, record), wide=True) for record in shown]
     rows = []
     for record in records[:12]:
         row = model.modality.row(record)
@@ -52,7 +54,10 @@ def future(model: Any, seed: int) -> Section:
     record = _patient(model, seed)
     answer = model.predict(record, horizon=HORIZON, futures=FUTURES, seed=seed)
     seconds = f"{time.perf_counter() - began:.1f}"
-    drawn = {language: str(picture(record, answer.estimates, language=language)) for language in LANGUAGES}
+    naming = model.modality.book.name
+    drawn = {
+        language: str(picture(record, answer.estimates, language=language, naming=naming)) for language in LANGUAGES
+    }
     note = Text("timelines.demo.future.note", {"n": FUTURES, "seconds": seconds})
     return Section(Text("timelines.demo.future"), note, [Figure(drawn, wide=True)])
 
@@ -63,9 +68,17 @@ def why(model: Any, seed: int) -> Section:
     code = next(iter(model.predict(record, by="next").estimates))
     found = model.explain(record, target=code)
     scores = [float(found.scores[list(piece.places)].sum()) for piece in found.pieces]
-    drawn = {language: str(picture(record, scores=scores, language=language)) for language in LANGUAGES}
+    naming = model.modality.book.name
+    drawn = {language: str(picture(record, scores=scores, language=language, naming=naming)) for language in LANGUAGES}
     details = {"code": code, "value": f"{100 * found.value:.1f}"}
-    return Section(Text("timelines.demo.why"), Text("timelines.demo.why.note", details), [Figure(drawn, wide=True)])
+    left_out = model.explain(record, target=code, method="leave_one_out")
+    rows = [
+        {"rank": row["rank"], "event": row["piece"], "points": 100 * row["score"]}
+        for row in left_out.rows()[:STRONGEST]
+    ]
+    heads = {name: Text(f"timelines.column.{name}") for name in ("rank", "event", "points")}
+    note = Text("timelines.demo.why.note", details)
+    return Section(Text("timelines.demo.why"), note, [Figure(drawn, wide=True)], rows, heads)
 
 
 def _patient(model: Any, seed: int) -> Timeline:
@@ -77,5 +90,7 @@ def _patient(model: Any, seed: int) -> Timeline:
     return max(usual, key=lambda one: min(len(one.events), 25))
 
 
-def _pictures(record: Timeline) -> dict[str, str]:
-    return {language: str(picture(record, language=language)) for language in LANGUAGES}
+def _pictures(model: Any, record: Timeline) -> dict[str, str]:
+    return {
+        language: str(picture(record, language=language, naming=model.modality.book.name)) for language in LANGUAGES
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,20 @@ LEVELS = 5
 """Heights of the labels, so that neighbours do not cover each other."""
 
 
-def short(code: str, language: str | None = None) -> str:
-    """A code as a picture writes it: without its system."""
-    return translate("timelines.death", language) if code == DEATH else code.partition("/")[2] or code
+Naming = Callable[[str, str], str]
+"""From a code and a language to its name, '' where there is none."""
+
+
+def unnamed(code: str, language: str) -> str:
+    """No code has a name."""
+    return ""
+
+
+def short(code: str, language: str | None = None, naming: Naming = unnamed) -> str:
+    """A code as a picture writes it: by its name, or without its system."""
+    if code == DEATH:
+        return translate("timelines.death", language)
+    return naming(code, language or current()) or code.partition("/")[2] or code
 
 
 def picture(
@@ -31,6 +42,7 @@ def picture(
     scores: Sequence[float] | None = None,
     kind: str = "svg",
     language: str | None = None,
+    naming: Naming = unnamed,
 ) -> str | bytes:
     """One patient: events over age; with ``estimates`` their cumulative incidence from the end on; with ``scores`` (one for
     each event) bars of what drove a risk.
@@ -44,13 +56,13 @@ def picture(
     with figures.canvas(9.2, 3.0 if scores is None else 3.8) as figure:
         if curves:
             past, panel = figure.subplots(1, 2, width_ratios=(3, 2))
-            _fan(panel, curves, record.end / YEAR, language)
+            _fan(panel, curves, record.end / YEAR, language, naming)
         elif scores is not None:
             past, panel = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
             _bars(panel, record, scores, language)
         else:
             past = figure.subplots()
-        _past(past, record, language)
+        _past(past, record, language, naming)
         if scores is None:
             past.set_xlabel(translate("timelines.figure.age", language))
         return figures.svg(figure) if kind == "svg" else figures.png(figure)
@@ -67,7 +79,7 @@ def incidence(estimates: Mapping[str, Estimate]) -> dict[str, np.ndarray]:
     return dict(sorted(curves.items(), key=lambda item: -item[1][-1, 1])[:MOST_OUTCOMES])
 
 
-def _past(panel: Any, record: Timeline, language: str) -> None:
+def _past(panel: Any, record: Timeline, language: str, naming: Naming) -> None:
     who = [translate(f"timelines.sex.{record.sex or 'unknown'}", language)]
     if record.born is not None:
         who.append(translate("timelines.figure.born", language, decade=record.born // 10 * 10))
@@ -80,7 +92,7 @@ def _past(panel: Any, record: Timeline, language: str) -> None:
     panel.axhline(0, color=figures.GREY, linewidth=1.2)
     groups: dict[float, list[str]] = defaultdict(list)
     for event in shown:
-        told = short(event.code, language)
+        told = short(event.code, language, naming)
         if event.value is not None:
             told += f" {event.value:.3g} {event.unit}".rstrip()
         groups[round(event.age / YEAR, 2)].append(told)
@@ -95,11 +107,11 @@ def _past(panel: Any, record: Timeline, language: str) -> None:
     panel.spines["left"].set_visible(False)
 
 
-def _fan(panel: Any, curves: Mapping[str, np.ndarray], end: float, language: str) -> None:
+def _fan(panel: Any, curves: Mapping[str, np.ndarray], end: float, language: str, naming: Naming) -> None:
     panel.set_title(translate("timelines.figure.future", language))
     for name, points in curves.items():
         years = end + points[:, 0]
-        (line,) = panel.plot(years, 100 * points[:, 1], label=short(name, language))
+        (line,) = panel.plot(years, 100 * points[:, 1], label=short(name, language, naming))
         panel.fill_between(
             years, 100 * points[:, 2], 100 * points[:, 3], color=line.get_color(), alpha=0.15, linewidth=0
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from puji.engine.vocabulary import BYTES, SPELL
 from puji.intervals import proportion
+from puji.language import current
 from puji.modalities.timelines import clock
 from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.conditions import Ask, Outcome, groups, horizons
@@ -50,7 +52,7 @@ def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, n
     """Sample what may happen until the farthest horizon and count. See `Ask`."""
     known, age = until_now(record, ask.now)
     wanted = horizons(ask.horizon)
-    asked = groups(ask.outcomes) if ask.outcomes else None
+    asked = asked_of(book, ask)
     told, start = prompt_of(book, known, age)
     stop = start + wanted[-1] * YEAR
     until = followed_to(int(stop // YEAR) + MARGIN, followed)
@@ -62,9 +64,11 @@ def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, n
 
     def answer(drawn: Sequence[Sequence[str]]) -> Mapping[str, Estimate]:
         paths = [list(events(grammar, begun, tokens)) for tokens in drawn]
-        outcomes = asked or likeliest(paths, known, stop)
+        outcomes = asked or likeliest(paths, {book.token(event.code) for event in known.events}, stop)
         return {
-            f"{one.name} {years:g}y": share(paths, one, start + years * YEAR) for one in outcomes for years in wanted
+            f"{one.name} {years:g}y": replace(share(paths, one, start + years * YEAR), about=named(book, one))
+            for one in outcomes
+            for years in wanted
         }
 
     return Futures(prompt, ask.futures, lambda: Clock(grammar, begun, stop), answer, grammar)
@@ -90,10 +94,21 @@ def events(grammar: TimelineGrammar, state: State, tokens: Sequence[str]) -> Ite
             yield code, state.age
 
 
-def likeliest(paths: Sequence[Sequence[tuple[str, float]]], known: Timeline, stop: float) -> list[Outcome]:
-    """What happens most often and had not happened before, and death."""
-    past = {event.code for event in known.events}
-    counts = Counter(code for path in paths for code in {code for code, age in path if age <= stop} - past)
+def asked_of(book: Codebook, ask: Ask) -> list[Outcome] | None:
+    """The outcomes asked for, their codes as the user's mapping has them; None where none is."""
+    if not ask.outcomes:
+        return None
+    return [Outcome(one.name, frozenset(map(book.mapped, one.codes))) for one in groups(ask.outcomes)]
+
+
+def named(book: Codebook, outcome: Outcome) -> str | None:
+    """What people call an outcome of one code, in the current language; None where its own name must do."""
+    return (book.name(min(outcome.codes), current()) or None) if len(outcome.codes) == 1 else None
+
+
+def likeliest(paths: Sequence[Sequence[tuple[str, float]]], past: Collection[str], stop: float) -> list[Outcome]:
+    """What happens most often and is not among the codes of the ``past``, and death."""
+    counts = Counter(code for path in paths for code in {code for code, age in path if age <= stop} - {*past})
     counts.pop(DEATH, None)
     ordered = sorted(counts, key=lambda code: (-counts[code], code))
     return [Outcome(code, frozenset({code})) for code in (*ordered[:LIKELIEST], DEATH)]
@@ -111,7 +126,7 @@ def next_event(book: Codebook, record: Timeline, ask: Ask) -> Candidates:
     """What the next event will be, if there is one: straight from the distribution of the next token."""
     known, age = until_now(record, ask.now)
     told, _ = prompt_of(book, known, age)
-    asked = groups(ask.outcomes) if ask.outcomes else None
+    asked = asked_of(book, ask)
     codes = [code for code in book.codes if code != FOLLOWED]
 
     def answer(log_likelihoods: np.ndarray) -> Mapping[str, Estimate]:
@@ -121,7 +136,8 @@ def next_event(book: Codebook, record: Timeline, ask: Ask) -> Candidates:
         found = {}
         for one in best:
             p = float(sum(share for code, share in zip(codes, shares, strict=True) if one.holds(code)))
-            found[one.name] = Estimate(p, p, p, coverage=1.0, probabilities={"yes": p, "no": 1 - p})
+            chances = {"yes": p, "no": 1 - p}
+            found[one.name] = Estimate(p, p, p, coverage=1.0, probabilities=chances, about=named(book, one))
         return found
 
     return Candidates([Candidate(told, [code]) for code in codes], answer)

@@ -99,8 +99,11 @@ def judge(
     slots = torch.tensor([place[name] for name in known])
     out: list[tuple[int, int, int, float]] = []
     ordered = sorted(windows(model, patients), key=lambda one: len(one.ids))
-    tell = model.modality.book.token
-    told = [[e.code if e.code in place else tell(e.code) for e in patient.events] for patient in patients]
+    book = model.modality.book
+    told = [
+        [own if (own := book.mapped(e.code)) in place else book.token(e.code) for e in patient.events]
+        for patient in patients
+    ]
     for start in range(0, len(ordered), ROWS):
         batch = ordered[start : start + ROWS]
         padded = torch.zeros(len(batch), max(len(one.ids) for one in batch) - 1, dtype=torch.long)

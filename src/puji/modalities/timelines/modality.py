@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
+from puji.language import current
 from puji.modalities.timelines import clock, conditions, future, views
-from puji.modalities.timelines.codebook import Codebook
+from puji.modalities.timelines.codebook import NONE, Codebook
+from puji.modalities.timelines.codes import load_mapping
 from puji.modalities.timelines.grammar import TimelineGrammar
 from puji.modalities.timelines.parse import checked, typed
 from puji.modalities.timelines.risk import risk_assessments
@@ -57,6 +59,7 @@ class Timelines(Modality[Timeline]):
     longest: ClassVar[int | None] = 8192
     Conditions: ClassVar[type[BaseModel]] = conditions.Conditions
     Ask: ClassVar[type[BaseModel]] = conditions.Ask
+    Setup: ClassVar[type[BaseModel]] = conditions.Setup
     lossless: ClassVar[bool] = False
     tolerance: ClassVar[float] = clock.TOLERANCE
     formats: ClassVar[tuple[str, ...]] = FORMATS
@@ -67,6 +70,7 @@ class Timelines(Modality[Timeline]):
 
     def __init__(self) -> None:
         self.book = Codebook()
+        self.own = NONE
         self.followed: dict[str, np.ndarray] = {}
         self.people: dict[tuple[str, str], int] = {}
 
@@ -86,9 +90,14 @@ class Timelines(Modality[Timeline]):
 
     # -- step 2: encode ----------------------------------------------------------------------------------------------
 
+    def set_up(self, chosen: BaseModel) -> None:
+        """Read the user's own mapping of codes. Raises Invalid."""
+        if isinstance(chosen, conditions.Setup) and chosen.mapping is not None:
+            self.own = load_mapping(Path(chosen.mapping))
+
     def learn(self, records: Sequence[Timeline]) -> None:
         """The codes and quantiles; who the patients are; how long they were followed."""
-        self.book = Codebook.learn(records)
+        self.book = Codebook.learn(records, own=self.own)
         self.people = dict(Counter((SEXES[record.sex], born_token(record.born)) for record in records))
         self.followed = views.follow_up(records)
 
@@ -182,7 +191,7 @@ class Timelines(Modality[Timeline]):
             for sex, born in self.people
         ):
             found.append(Invalid("timelines.no_such_people"))
-        if wanted.first is not None and (told := self.book.token(wanted.first)) != wanted.first:
+        if wanted.first is not None and (told := self.book.token(wanted.first)) != self.book.mapped(wanted.first):
             found.append(Invalid("timelines.told_by", code=wanted.first, told=told))
         return found
 
@@ -204,7 +213,7 @@ class Timelines(Modality[Timeline]):
 
     def target(self, record: Timeline, name: str) -> tuple[list[str], dict[str, float]]:
         """The record, and all codes as what may come next: 1 for those of the outcome ``name``, 0 for others. Raises Invalid."""
-        outcomes = conditions.groups(name)
+        outcomes = future.asked_of(self.book, conditions.Ask(outcomes=name)) or []
         codes = {code: float(any(one.holds(code) for one in outcomes)) for code in self.book.codes}
         if not any(codes.values()):
             raise Invalid("timelines.unknown_code", source="--target", code=name[:40])
@@ -227,7 +236,7 @@ class Timelines(Modality[Timeline]):
                 places[-1].append(place)
         return [
             Piece(
-                f"{event.code} {event.age / YEAR:.1f}",
+                " ".join(filter(None, (event.code, self.book.name(event.code, current()), f"{event.age / YEAR:.1f}"))),
                 told,
                 replace(record, events=record.events[:number] + record.events[number + 1 :]),
             )
@@ -295,15 +304,15 @@ class Timelines(Modality[Timeline]):
         """The timeline as text and as SVG."""
         from puji.modalities.timelines.draw import picture
 
-        return {"text/plain": self.row(record)["timeline"], "image/svg+xml": picture(record)}
+        return {"text/plain": self.row(record)["timeline"], "image/svg+xml": picture(record, naming=self.book.name)}
 
     def render_answer(self, record: Timeline, answer: Answer) -> dict[str, str | bytes]:
         """The past on a line, and the futures as a fan of cumulative incidence."""
         from puji.modalities.timelines.draw import picture
 
         return {
-            "image/svg+xml": picture(record, answer.estimates),
-            "image/png": picture(record, answer.estimates, kind="png"),
+            "image/svg+xml": picture(record, answer.estimates, naming=self.book.name),
+            "image/png": picture(record, answer.estimates, kind="png", naming=self.book.name),
         }
 
     def render_explanation(
@@ -314,8 +323,8 @@ class Timelines(Modality[Timeline]):
 
         found = [float(np.sum(scores[list(piece.places)])) for piece in self.pieces(record, tokens)]
         return {
-            "image/svg+xml": picture(record, scores=found),
-            "image/png": picture(record, scores=found, kind="png"),
+            "image/svg+xml": picture(record, scores=found, naming=self.book.name),
+            "image/png": picture(record, scores=found, kind="png", naming=self.book.name),
         }
 
     def demo(self, model: Any, seed: int = 0) -> list[Any]:

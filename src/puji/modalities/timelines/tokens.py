@@ -49,7 +49,8 @@ def event_tokens(book: Codebook, event: Event, now: float) -> tuple[list[str], f
     """The tokens of an event at the age ``now`` of the clock, and the clock after it."""
     code = book.token(event.code)
     time, after = clock.advance(now, event.age)
-    number = None if event.value is None or code != event.code else book.bin(code, event.value, event.unit)
+    exact = event.value is not None and code == book.mapped(event.code)
+    number = book.bin(code, event.value or 0.0, event.unit) if exact else None
     return [code, *([] if number is None else [QUANTILES[number]]), *time], after
 
 

@@ -18,13 +18,20 @@ from benchmarks.simulator import NAMES
 from puji.modalities.timelines.fidelity import auroc, logistic
 from puji.modalities.timelines.timeline import DEATH, Timeline
 
-TRAINING, TEST, COHORT = 60_000, 1_200, 20_000
+TRAINING, TEST, COHORT = 100_000, 400, 20_000
 AGES, HORIZON = (45.0, 55.0, 65.0, 75.0), 5.0
-FUTURES, DRAWS = 200, 100
-MINUTES, SIZE = 15.0, "nano"
+FUTURES, DRAWS = 2000, 100
+"""Futures of a patient: even the true probabilities, counted from 200, lose 7 % of their AUROC above chance."""
+MINUTES, SIZE = 22.0, "nano"
 LEAST = 20
 """Events of an outcome among the test patients, from which its figures count."""
-SETTINGS: dict[str, Any] = {"learning_rate": 3e-3, "batch_tokens": 4096, "progress": False, "patience": None}
+SETTINGS: dict[str, Any] = {
+    "dropout": 0.0,
+    "learning_rate": 3e-3,
+    "batch_tokens": 4096,
+    "progress": False,
+    "patience": None,
+}
 OUTCOMES = ";".join(f"{name}={name}" for name in NAMES)
 
 
@@ -90,7 +97,7 @@ def ratios(cohort: list[Timeline], real: list[Timeline]) -> dict[str, Any]:
 
 def run(quick: bool) -> dict[str, Any]:
     """The whole test; ``quick``: hundreds of patients and seconds of training, which shows only that it runs."""
-    sizes = (400, 300, 100) if quick else (TRAINING, TEST, COHORT)
+    sizes = (400, 100, 100) if quick else (TRAINING, TEST, COHORT)
     training = simulator.simulate(sizes[0], seed=0)
     # Followed to the end: of those lost to follow-up only the dead would be known.
     test = simulator.simulate(sizes[1], seed=1, followed=(simulator.OLDEST, simulator.OLDEST))
@@ -112,7 +119,7 @@ def run(quick: bool) -> dict[str, Any]:
     cohort = [one.record for one in model.generate(sizes[2], seed=0).generated]
     return {
         **found,
-        "hazard ratios": ratios(cohort, training),
+        "hazard ratios": ratios(cohort, training[: len(cohort)]),
         "training": model.provenance["training"],
         "parameters": model.provenance["parameters"],
         "patients": {"training": len(training), "asked": sum(map(len, outcomes))},

@@ -16,14 +16,14 @@ from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.conditions import Ask, Outcome, groups, horizons
 from puji.modalities.timelines.grammar import LAST, State, TimelineGrammar
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
-from puji.modalities.timelines.tokens import FOLLOWED, UNTIL, history, seen
+from puji.modalities.timelines.tokens import FOLLOWED, UNTIL, born_token, history, seen
 from puji.modality import Candidate, Candidates, Estimate, Futures, Invalid
 
 LIKELIEST = 10
 """Outcomes that are told where none is asked for."""
-MARGIN = 5
-"""Years beyond the horizon to which a patient is said to be followed: where a record ends with its last event, one is sure to
-happen just before the end."""
+MOST = 0.9
+"""Share of the patients of a decade of birth whose follow-up ends at the age that a future is told to be followed to, or before.
+Far away, so that the end is not near: where a record ends with its last event, one is sure to happen just before it."""
 _BYTES = frozenset((SPELL, *BYTES))
 
 
@@ -55,7 +55,7 @@ def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, n
     asked = asked_of(book, ask)
     told, start = prompt_of(book, known, age)
     stop = start + wanted[-1] * YEAR
-    until = followed_to(int(stop // YEAR) + MARGIN, followed)
+    until = followed_to(born_token(record.born), int(stop // YEAR) + 1, followed)
     told_until = until > start // YEAR
     prompt = [UNTIL[until], *told] if told_until else told
     # Told how long it is looked, the end of that says that nothing more happens until then; it must keep its probability.
@@ -74,11 +74,17 @@ def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, n
     return Futures(prompt, ask.futures, lambda: Clock(grammar, begun, stop), answer, grammar)
 
 
-def followed_to(year: int, followed: Mapping[str, np.ndarray]) -> int:
-    """The first age from ``year`` on to which training patients were followed; the last one where there is none; 0: nobody."""
-    known = np.flatnonzero(followed.get("", np.zeros(0)))
-    later = known[known >= year]
-    return int(later[0] if len(later) else known[-1] if len(known) else 0)
+def followed_to(born: str, least: int, followed: Mapping[str, np.ndarray]) -> int:
+    """The age in years to which a patient of the decade ``born`` is said to be followed: one to which training patients were,
+    ``least`` or more if there is such; 0 where nobody was followed."""
+    ends: np.ndarray = followed.get(born, followed.get("", np.zeros(0)))
+    everybody = followed.get("", ends)
+    if ends.sum() == 0:
+        return 0
+    usual = int(np.searchsorted(ends.cumsum(), MOST * ends.sum()))
+    later = np.flatnonzero(everybody)
+    later = later[later >= max(usual, least)]
+    return int(later[0] if len(later) else np.flatnonzero(everybody)[-1])
 
 
 def events(grammar: TimelineGrammar, state: State, tokens: Sequence[str]) -> Iterator[tuple[str, float]]:

@@ -18,6 +18,8 @@ SUITES = (
     "names_quality",
     "timelines_quality",
     "timelines_truth",
+    "timelines_reading",
+    "timelines_shift",
     "calibration",
 )
 """In the order in which they run; each is a module with ``run(quick) -> dict``."""

@@ -287,6 +287,42 @@ def truth(results: dict[str, Any]) -> str:
     )
 
 
+def shift(results: dict[str, Any]) -> str:
+    tops = [f"top{top}_excluded" for top in (1, 5, 10)]
+    rows = [
+        [name, number(row["nats"], 3), *(number(row[top]) for top in tops)] for name, row in results["rows"].items()
+    ]
+    lost = ", ".join(
+        f"{top} {gain:+.4f} ({low:+.4f} to {high:+.4f})" for top, (gain, low, high) in results["lost"].items()
+    )
+    people = results["patients"]
+    return (
+        f"{people['test']:,} patients born from {results['born']} on, {int(next(iter(results['rows'].values()))['targets']):,}"
+        f" targets; each model was trained on {people['training']:,} others. Lost by never having seen later-born patients"
+        f" (patients resampled): {lost}.\n\n"
+        + table(["trained on", "nats an event", *(f"{top[:-9]}, past excluded" for top in tops)], rows)
+    )
+
+
+def reading(results: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            f"{row['events']:,}",
+            f"{row['patients']:,} of {row['written_patients']:,}",
+            f"{row['seconds']:.1f}",
+            f"{row['megabytes']:.0f}",
+            f"{row['before_megabytes']:.0f}",
+        ]
+        for name, row in results["rows"].items()
+    ]
+    head = ["format, events asked for", "events read", "patients read", "seconds", "peak MB", "MB before reading"]
+    return (
+        "Simulated patients, written and read again patient by patient in a process of its own; rows of the CSV are in the order"
+        f" of age, so that each patient is scattered over the file.\n\n{table(head, rows)}"
+    )
+
+
 def plain(results: dict[str, Any]) -> str:
     """Any nested results as a table of dotted names."""
     rows: list[list[str]] = []
@@ -316,6 +352,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("names_quality", "Names", names),
     ("timelines_quality", "Timelines: the next disease, and cohorts", timelines),
     ("timelines_truth", "Timelines: the truth test", truth),
+    ("timelines_reading", "Timelines: reading a million events", reading),
+    ("timelines_shift", "Timelines: patients born later", shift),
 )
 
 

@@ -20,6 +20,7 @@ SUITES = (
     "timelines_truth",
     "timelines_reading",
     "timelines_shift",
+    "timelines_weights",
     "calibration",
 )
 """In the order in which they run; each is a module with ``run(quick) -> dict``."""

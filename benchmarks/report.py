@@ -304,6 +304,17 @@ def shift(results: dict[str, Any]) -> str:
     )
 
 
+def weights(results: dict[str, Any]) -> str:
+    rows = [
+        [name, number(one["value"], 3), f"{number(one['low'], 3)} to {number(one['high'], 3)}", f"{one['n']:,}"]
+        for name, one in results["metrics"].items()
+    ]
+    return (
+        f"{results['patients']} simulated patients (Synthea) who were held out of training, {results['events']:,} events: few,"
+        f" so the intervals are wide.\n\n{table(['', 'value', '95 % interval', 'n'], rows)}"
+    )
+
+
 def reading(results: dict[str, Any]) -> str:
     rows = [
         [
@@ -352,6 +363,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("names_quality", "Names", names),
     ("timelines_quality", "Timelines: the next disease, and cohorts", timelines),
     ("timelines_truth", "Timelines: the truth test", truth),
+    ("timelines_weights", "Timelines: the released weights", weights),
     ("timelines_reading", "Timelines: reading a million events", reading),
     ("timelines_shift", "Timelines: patients born later", shift),
 )

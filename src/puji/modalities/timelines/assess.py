@@ -63,6 +63,8 @@ def assess(
     rows, answered = risks(model, chosen, outcomes, ask, seed, step)
     found["answered"] = proportion(answered, len(chosen))
     asked = [one for one in rows if min(one.came.sum(), len(one.came) - one.came.sum()) >= LEAST]
+    # Who asks about few patients should see that no outcome is left to judge.
+    found["outcomes judged"] = Metric(len(asked), len(rows))
     rng = np.random.default_rng(seed)
     for one in asked:
         found |= figures_of(one, rng)

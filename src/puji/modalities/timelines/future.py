@@ -109,7 +109,8 @@ def asked_of(book: Codebook, ask: Ask) -> list[Outcome] | None:
 
 def named(book: Codebook, outcome: Outcome) -> str | None:
     """What people call an outcome of one code, in the current language; None where its own name must do."""
-    return (book.name(min(outcome.codes), current()) or None) if len(outcome.codes) == 1 else None
+    (code, *others) = outcome.codes
+    return None if others or outcome.name != code else book.name(code, current()) or None
 
 
 def likeliest(paths: Sequence[Sequence[tuple[str, float]]], past: Collection[str], stop: float) -> list[Outcome]:

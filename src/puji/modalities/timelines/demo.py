@@ -56,7 +56,7 @@ def future(model: Any, seed: int) -> Section:
     """What may happen to one of them within ten years."""
     began = time.perf_counter()
     record = _patient(seed)
-    answer = model.predict(record, horizon=HORIZON, futures=FUTURES, seed=seed)
+    answer = model.predict(record, horizon=HORIZON, futures=FUTURES, seed=seed, unfamiliar="answer")
     seconds = f"{time.perf_counter() - began:.1f}"
     naming = model.modality.book.name
     drawn = {
@@ -67,9 +67,13 @@ def future(model: Any, seed: int) -> Section:
 
 
 def why(model: Any, seed: int) -> Section:
-    """Which events of the record drove the probability of the likeliest next one."""
+    """Which events of the record drove the probability that the likeliest new disease comes next."""
     record = _patient(seed)
-    code = next(iter(model.predict(record, by="next").estimates))
+    book = model.modality.book
+    had = {book.token(event.code) for event in record.events}
+    fresh = [code for code in book.codes if code.startswith("ICD10/") and "-" not in code and code not in had]
+    chances = model.predict(record, by="next", outcomes=";".join(fresh or book.codes), unfamiliar="answer").estimates
+    code = max(chances, key=lambda one: chances[one].value)
     found = model.explain(record, target=code)
     scores = [float(found.scores[list(piece.places)].sum()) for piece in found.pieces]
     naming = model.modality.book.name

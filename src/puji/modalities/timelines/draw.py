@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from puji import figures
 from puji.language import current, translate
-from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
+from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
 from puji.modality import Estimate, Invalid
 
 MOST_EVENTS = 40
 """Events with a label in one picture; of more, the last ones."""
 MOST_OUTCOMES = 6
-LEVELS = 5
-"""Heights of the labels, so that neighbours do not cover each other."""
+LEVELS = 6
+"""Heights of the labels."""
+INCHES = 8.4
+"""Width of a whole picture without its margins."""
 
 
 Naming = Callable[[str, str], str]
@@ -53,7 +55,7 @@ def picture(
         raise Invalid("write.figure", modality="timelines")
     language = language or current()
     curves = incidence(estimates or {})
-    with figures.canvas(9.2, 3.0 if scores is None else 3.8) as figure:
+    with figures.canvas(9.2, 3.2 if scores is None else 4.0) as figure:
         if curves:
             past, panel = figure.subplots(1, 2, width_ratios=(3, 2))
             _fan(panel, curves, record.end / YEAR, language, naming)
@@ -62,7 +64,7 @@ def picture(
             _bars(panel, record, scores, language)
         else:
             past = figure.subplots()
-        _past(past, record, language, naming)
+        _past(past, record, language, naming, 0.56 if curves else 1.0)
         if scores is None:
             past.set_xlabel(translate("timelines.figure.age", language))
         return figures.svg(figure) if kind == "svg" else figures.png(figure)
@@ -79,7 +81,40 @@ def incidence(estimates: Mapping[str, Estimate]) -> dict[str, np.ndarray]:
     return dict(sorted(curves.items(), key=lambda item: -item[1][-1, 1])[:MOST_OUTCOMES])
 
 
-def _past(panel: Any, record: Timeline, language: str, naming: Naming) -> None:
+def labels(
+    events: Sequence[Event], first: float, span: float, *, per_year: float, language: str, naming: Naming
+) -> Iterator[tuple[float, str, int, str]]:
+    """Age, text, height and alignment of the labels for which there is room, none over another: what was diagnosed or given
+    before what was measured, the later before the earlier.
+
+    ``first`` and ``span``: the years that the picture shows; ``per_year``: inches of a year.
+    """
+    taken: list[list[tuple[float, float]]] = [[] for _ in range(LEVELS)]
+    told: set[tuple[str, int]] = set()
+    for event in sorted(events, key=lambda event: (event.value is not None, -event.age)):
+        text = short(event.code, language, naming)
+        if event.value is not None:
+            text += f" {event.value:.3g} {event.unit}".rstrip()
+        age = event.age / YEAR
+        if (event.code, int(age)) in told:
+            continue  # once a year is enough
+        told.add((event.code, int(age)))
+        # A letter is about .055 inches wide at this size, a hanzi twice that.
+        width = (sum(1 + (ord(letter) >= 0x2E80) for letter in text) * 0.055 + 0.12) / per_year
+        left = age - width / 2
+        side = "center"
+        if left < first - 0.03 * span:
+            left, side = age, "left"
+        elif left + width > first + 0.97 * span:
+            left, side = age - width, "right"
+        for level, others in enumerate(taken):
+            if all(left + width <= start or left >= stop for start, stop in others):
+                others.append((left, left + width))
+                yield age, text, level + 1, side
+                break
+
+
+def _past(panel: Any, record: Timeline, language: str, naming: Naming, share: float = 1.0) -> None:
     who = [translate(f"timelines.sex.{record.sex or 'unknown'}", language)]
     if record.born is not None:
         who.append(translate("timelines.figure.born", language, decade=record.born // 10 * 10))
@@ -90,18 +125,13 @@ def _past(panel: Any, record: Timeline, language: str, naming: Naming) -> None:
     panel.set_xlim(first - 0.03 * (end - first + 1), end + 0.08 * (end - first + 1))
     panel.set_ylim(-0.4, LEVELS + 0.6)
     panel.axhline(0, color=figures.GREY, linewidth=1.2)
-    groups: dict[float, list[str]] = defaultdict(list)
-    for event in shown:
-        told = short(event.code, language, naming)
-        if event.value is not None:
-            told += f" {event.value:.3g} {event.unit}".rstrip()
-        groups[round(event.age / YEAR, 2)].append(told)
-    for place, (age, names) in enumerate(groups.items()):
-        height = 1 + place % LEVELS
-        text = ", ".join(names[:2]) + (f" +{len(names) - 2}" if len(names) > 2 else "")
-        panel.plot([age, age], [0, height - 0.25], color=figures.RULE, linewidth=0.9)
-        panel.plot(age, 0, "o", color=figures.ACCENT, markersize=4.5)
-        panel.text(age, height, text, fontsize=7.5, va="center", ha="center" if age < end - 1 else "right")
+    span = 1.11 * (end - first + 1)
+    panel.plot([event.age / YEAR for event in shown], [0] * len(shown), "o", color=figures.ACCENT, markersize=4)
+    for age, text, height, side in labels(
+        shown, first, span, per_year=INCHES * share / span, language=language, naming=naming
+    ):
+        panel.plot([age, age], [0, height - 0.25], color=figures.RULE, linewidth=0.8, zorder=0)
+        panel.text(age, height, text, fontsize=7.5, va="center", ha=side)
     panel.set_yticks([])
     panel.grid(False)
     panel.spines["left"].set_visible(False)

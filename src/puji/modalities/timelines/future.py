@@ -64,7 +64,8 @@ def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, n
 
     def answer(drawn: Sequence[Sequence[str]]) -> Mapping[str, Estimate]:
         paths = [list(events(grammar, begun, tokens)) for tokens in drawn]
-        outcomes = asked or likeliest(paths, {book.token(event.code) for event in known.events}, stop)
+        # What has been before is not news, and a measurement says more about the clinic than about the patient.
+        outcomes = asked or likeliest(paths, {*book.edges, *(book.token(event.code) for event in known.events)}, stop)
         return {
             f"{one.name} {years:g}y": replace(share(paths, one, start + years * YEAR), about=named(book, one))
             for one in outcomes

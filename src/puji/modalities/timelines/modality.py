@@ -26,6 +26,7 @@ from puji.modalities.timelines.tokens import (
     SEEN,
     SEXES,
     START,
+    UNTIL,
     body,
     born_token,
     fixed_tokens,
@@ -149,14 +150,13 @@ class Timelines(Modality[Timeline]):
         )
 
     def prompt(self, asked: BaseModel, rng: np.random.Generator) -> list[str]:
-        """`START`; with conditions also the sex and decade of birth, drawn as often as training patients have them."""
+        """Until when the patient is followed, `START`, the sex and decade of birth, each drawn as training patients have it."""
         wanted = _conditions(asked)
-        front = [] if wanted.until is None else [f"<until:{wanted.until}>"]
-        if wanted.sex is None and wanted.born is None and wanted.first is None:
-            return [*front, START]
         people = self._people(wanted)
         shares = np.array([count for _, count in people], dtype=float)
         header = people[int(rng.choice(len(people), p=shares / shares.sum()))][0]
+        until = views.drawn(header[1], 0, rng, self.followed) if wanted.until is None else wanted.until
+        front = [] if until is None else [UNTIL[until]]
         return [*front, START, *header, *([] if wanted.first is None else [self._first(wanted.first)])]
 
     def _people(self, wanted: conditions.Conditions) -> list[tuple[tuple[str, str], float]]:

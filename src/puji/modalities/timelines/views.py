@@ -63,10 +63,15 @@ def until(record: Timeline, rng: np.random.Generator, followed: Followed) -> int
     year = min(int(record.end // YEAR), clock.OLDEST)
     if not record.died:
         return year
-    for born in (born_token(record.born), ""):
-        longer = followed.get(born, np.zeros(0))[year:]
+    return drawn(born_token(record.born), year, rng, followed)
+
+
+def drawn(born: str, least: int, rng: np.random.Generator, followed: Followed) -> int | None:
+    """An age, ``least`` or more, at which follow-up ends, as it does for the decade ``born``, or else for all; None: never."""
+    for whose in (born, ""):
+        longer = followed.get(whose, np.zeros(0))[least:]
         if longer.sum() > 0:
-            return year + int(rng.choice(len(longer), p=longer / longer.sum()))
+            return least + int(rng.choice(len(longer), p=longer / longer.sum()))
     return None
 
 

@@ -93,6 +93,7 @@ class Candidates:
 
     candidates: Sequence[Candidate]
     answer: Callable[[np.ndarray], Mapping[str, Estimate]]
+    notes: tuple[str, ...] = ()  # message keys
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Futures:
     clock: Callable[[], Callable[[str], bool]]
     answer: Callable[[Sequence[Sequence[str]]], Mapping[str, Estimate]]
     grammar: Grammar | None = None
+    notes: tuple[str, ...] = ()  # message keys
 
 
 Question = Candidates | Futures

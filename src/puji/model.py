@@ -210,8 +210,8 @@ class Model(Generic[Record]):
         if familiar is False and self.modality.abstains and getattr(wanted, "unfamiliar", "abstain") == "abstain":
             return Answer({}, likelihood, familiar, notes=(*self.modality.notes, "predict.abstained"))
         estimates = self._compare(question) if isinstance(question, Candidates) else self._sample(question, seed)
-        notes = (*self.modality.notes, *(("predict.unfamiliar",) if familiar is False else ()))
-        return Answer(estimates, likelihood, familiar, notes=notes)
+        unfamiliar = ("predict.unfamiliar",) if familiar is False else ()
+        return Answer(estimates, likelihood, familiar, notes=(*self.modality.notes, *question.notes, *unfamiliar))
 
     def familiar(self, record: Record | str) -> bool | None:
         """Whether a record is like the training data; None where the checkpoint does not tell."""
@@ -283,6 +283,9 @@ class Model(Generic[Record]):
         ids = self.vocabulary.encode(tokens)
         if len(ids) != len(tokens):
             raise Invalid("explain.spelled", modality=self.name)
+        context = self.network.config.max_position_embeddings
+        if len(ids) > context:
+            raise Invalid("explain.long", tokens=len(ids), most=context)
         aim = Target([self.vocabulary.ids[token] for token in values], list(values.values()), "expectation")
         neutral = self.vocabulary.ids[self.modality.neutral]
         markers = (0, -1)  # they frame the record and say nothing about it
@@ -294,7 +297,7 @@ class Model(Generic[Record]):
         elif method == "leave_one_out" and any(piece.without is not None for piece in pieces):
             found = self._leave_one_out(ids, aim, pieces, target)
         else:
-            raise Invalid("explain.method", method=method)
+            raise Invalid("explain.method", method=method, modality=self.modality.name)
         seen = attention.rollout(attention.attention_maps(self.network, ids))
         pictures = self.modality.render_explanation(known, tokens, found.scores, seen)
         return Explanation(

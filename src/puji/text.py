@@ -147,6 +147,8 @@ def _decoded(raw: bytes, encoding: str) -> str | None:
         return None
 
 
-def told_lines(path: Path) -> Iterator[Line | Invalid]:
+def told_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[Line | Invalid]:
     """As `lines`, without blank lines and comments, which begin with "#"."""
-    return (line for line in lines(path) if isinstance(line, Invalid) or (line[1].strip() and line[1][0] != "#"))
+    return (
+        line for line in lines(path, longest) if isinstance(line, Invalid) or (line[1].strip() and line[1][0] != "#")
+    )

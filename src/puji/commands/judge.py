@@ -97,13 +97,13 @@ def draws_answers(name: str) -> bool:
     return modality_class(name).render_answer is not Modality.render_answer
 
 
-def draw_answer(model: Any, found: Iterator[tuple[Given, Any]], out: Path) -> None:
+def draw_answer(model: Any, found: Iterator[tuple[Given, Any]], ask: Any, out: Path) -> None:
     """Write the picture of the first answer of ``found``; says so if there are more."""
     first = next(found, None)
     if first is None:
         return
     one, answer = first
-    pictures = model.modality.render_answer(one.record, answer)
+    pictures = model.modality.render_answer(model.modality.evidence(one.record, ask), answer)
     atomic_write(out, next(content for mime, content in pictures.items() if ENDINGS[mime] == out.suffix.lower()))
     if next(found, None) is not None:
         note("cli.first_only", place=f"{one.source}:{one.line}")
@@ -162,13 +162,14 @@ def predict_command(name: str) -> Command:
         loaded = load(name, model)
         refused = Refused()
         if out is not None and out.suffix.lower() in pictures:
-            draw_answer(loaded, refused.sift(answers(loaded, given, ask)), out)
+            draw_answer(loaded, refused.sift(answers(loaded, given, ask)), ask, out)
             refused.close()
             note("cli.written", path=out)
             note("cli.research_use")
             return
         if out is not None and out.suffix.lower() in own:
-            pairs = ((one.record, answer) for one, answer in refused.sift(answers(loaded, given, ask)))
+            seen = loaded.modality.evidence
+            pairs = ((seen(one.record, ask), answer) for one, answer in refused.sift(answers(loaded, given, ask)))
             with whole(out) as path, path.open("w", encoding="utf-8") as stream:
                 stream.writelines(loaded.modality.tell_answers(pairs, out))
                 refused.close()

@@ -52,6 +52,9 @@ def assess(
     Each patient is asked about once, at an age drawn from `LANDMARKS` at which something was known and after which the patient
     was followed to the farthest horizon, or died. ``step`` is called once a patient. Raises Invalid where nobody fits.
     """
+    for name in ("by", "now"):
+        if getattr(ask, name) != Ask.model_fields[name].default:
+            raise Invalid("timelines.assess_option", option=f"--{name}")
     patients = [one for one in patients if one.events]
     found = next_event(model, patients, seed)
     wanted = horizons(ask.horizon)

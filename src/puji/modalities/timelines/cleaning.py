@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from puji.modalities.timelines.clock import OLDEST
-from puji.modalities.timelines.codes import normalised
+from puji.modalities.timelines.codes import is_death, normalised
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline
 from puji.modality import Invalid, Raw
 
@@ -25,6 +25,8 @@ HELD = 200_000
 """Rows in memory; beyond, they go to `BUCKETS` files on disk by subject."""
 BUCKETS = 64
 DAY = 86400.0
+OPEN = tuple(datetime(year, 12, 31, tzinfo=UTC).timestamp() for year in (2099, 2999, 9999))
+"""Dates that stand for an end that has not come."""
 SEXES: dict[str, Sex] = {
     **dict.fromkeys(("female", "f", "女", "女性", "2", "8532", "gender//f", "gender//female"), "female"),
     **dict.fromkeys(("male", "m", "男", "男性", "1", "8507", "gender//m", "gender//male"), "male"),
@@ -136,8 +138,12 @@ def _patients(rows: Iterable[tuple[Row, str]], refused: Refusals) -> Iterator[Ra
     for row, source in rows:
         subjects[row.subject].append((row, source))
     for subject, some in subjects.items():
-        record = timeline(subject, some, refused)
         source, line = some[0][1], min(row.line for row, _ in some)
+        try:
+            record = timeline(subject, some, refused)
+        except Invalid as refusal:
+            yield refusal.at(source, line or None)
+            continue
         if record is None:
             yield Invalid("timelines.read.no_events", source=source, line=line or None)
         else:
@@ -145,15 +151,18 @@ def _patients(rows: Iterable[tuple[Row, str]], refused: Refusals) -> Iterator[Ra
 
 
 def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Timeline | None:
-    """One patient: events cleaned and in order; None if there is none left."""
+    """One patient: events cleaned and in order; None if there is none left. Raises Invalid for one who died nobody knows when."""
     births = [row for row, _ in rows if row.kind == "birth" and row.time is not None]
     sexes = {SEXES[word] for row, _ in rows if row.kind == "sex" and (word := _plain(row.code)) in SEXES}
     sex: Sex = sexes.pop() if len(sexes) == 1 else ""
     birth = min((row.time for row in births if row.time is not None), default=None)
     times = [row.time for row, _ in rows if row.kind == "event" and row.time is not None]
     start = birth if birth is not None else min(times, default=0.0)
-    deaths = [age for row, _ in rows if row.code == DEATH and (age := _age(row, start)) is not None and age >= 0]
+    dead = [row for row, _ in rows if row.kind == "event" and is_death(row.code)]
+    deaths = [age for row in dead if (age := _age(row, start)) is not None and age >= 0]
     death = min(deaths, default=None)
+    if dead and death is None:
+        raise Invalid("timelines.read.dead_undated")
     found: set[Event] = set()
     end = 0.0
     for row, source in rows:
@@ -161,7 +170,10 @@ def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Ti
             continue
         age = _age(row, start)
         if row.kind == "end":
-            end = max(end, age or 0.0)
+            if age is None or age > OLDEST * YEAR or row.time in OPEN:
+                refused.add("timelines.read.end", source, row.line)
+            else:
+                end = max(end, age)
             continue
         event = _event(row, age, death, source, refused)
         if event is None:
@@ -183,7 +195,7 @@ def _event(row: Row, age: float | None, death: float | None, source: str, refuse
         refused.add("timelines.read.no_time", source, row.line)
     elif not -1 <= age <= OLDEST * YEAR:
         refused.add("timelines.read.impossible_age", source, row.line)
-    elif death is not None and row.code == DEATH and age > death:
+    elif death is not None and is_death(row.code) and age > death:
         refused.add("timelines.read.duplicate", source, row.line)
     elif death is not None and age > death + 1:
         refused.add("timelines.read.after_death", source, row.line)
@@ -253,9 +265,10 @@ def seconds(when: date | datetime) -> float:
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
-def number(text: str) -> float | None:
-    """A number as people write it (full-width digits, "<5", "1,024.5"); None if it is none."""
-    told = unicodedata.normalize("NFKC", text).strip().lstrip("<>=≤≥~ ").replace(",", "")
+def number(text: str, comma: bool = False) -> float | None:
+    """A number as people write it (full-width digits, "<5", "1,024.5"); None if it is none. ``comma``: "7,9" is 7.9."""
+    told = unicodedata.normalize("NFKC", text).strip().lstrip("<>=≤≥~ ")
+    told = told.replace(",", ".") if comma and "." not in told and told.count(",") == 1 else told.replace(",", "")
     try:
         return float(told)
     except ValueError:

@@ -20,6 +20,8 @@ from puji.sources import cells
 from puji.text import told_lines
 
 LOCAL = "LOCAL"
+DEATHS = (DEATH, "MEDS_DEATH", "死亡")
+"""How sources call it, in whatever system."""
 LONGEST = 200
 """Characters of a code."""
 ANSWERED = ("LOINC", "SNOMED")
@@ -148,10 +150,10 @@ def normalised(code: str, system: str = "") -> str:
         raise Invalid("timelines.codes.empty")
     if len(text) > LONGEST:
         raise Invalid("timelines.codes.long", longest=LONGEST)
+    if is_death(text):
+        return DEATH
     name = system_of(system)
     if not name:
-        if text.upper() in (DEATH, "MEDS_DEATH"):
-            return DEATH
         name, text = _told(text)
     text = text.lstrip("/_")
     if not text:
@@ -159,6 +161,11 @@ def normalised(code: str, system: str = "") -> str:
     question, sign, answer = text.partition("=") if name in ANSWERED else (text, "", "")
     name, found = _checked(name, question)
     return f"{name}/{found}{sign}{answer}" if answer else f"{name}/{found}"
+
+
+def is_death(code: str) -> bool:
+    """Whether a code as a source tells it, with its system or without, is that of death."""
+    return code.strip().rpartition("/")[2].upper() in DEATHS
 
 
 def _clean(code: str) -> str:
@@ -364,7 +371,11 @@ def load_mapping(path: Path) -> Codes:
             raise refusal.at(str(path), number) from refusal
         if found.setdefault(source, target) != target:
             raise Invalid("timelines.codes.mapped_twice", source=str(path), line=number)
+        if DEATH in (source, target):
+            raise Invalid("timelines.codes.mapped_death", source=str(path), line=number)
         told = {language: name for language, name in zip(("en", "zh"), row[2:4], strict=False) if name}
         names.setdefault(target, {}).update(told)
     mapping = {source: target for source, target in found.items() if source != target}
+    if chained := sorted(mapping.keys() & mapping.values()):
+        raise Invalid("timelines.codes.mapped_on", source=str(path), code=chained[0])
     return Codes(mapping, {code: told for code, told in names.items() if told})

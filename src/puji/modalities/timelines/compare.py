@@ -46,6 +46,8 @@ def _codes(real: Sequence[Timeline], other: Sequence[Timeline], language: str) -
         least = min(x.min(), y.min())
         panel.loglog([least, 1], [least, 1], color=figures.GREY, linewidth=0.8, linestyle=":")
         panel.loglog(x, y, "o", markersize=2.5, alpha=0.6)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_formatter(lambda share, _: f"{share:g}")  # no mathematical signs that the font lacks
         _axes(panel, language, "share_real", "share_synthetic")
         return figures.svg(figure)
 

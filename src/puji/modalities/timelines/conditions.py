@@ -41,7 +41,10 @@ class Conditions(BaseModel):
     @field_validator("first")
     @classmethod
     def _first(cls, value: str | None) -> str | None:
-        return None if value is None else code_of(value, "--first")
+        code = None if value is None else code_of(value, "--first")
+        if code == DEATH:
+            raise Invalid("timelines.first_death", source="--first")
+        return code
 
     @field_validator("until")
     @classmethod

@@ -16,6 +16,7 @@ from puji.modality import Estimate, Invalid
 MOST_EVENTS = 40
 """Events with a label in one picture; of more, the last ones."""
 MOST_OUTCOMES = 6
+MOST_PATIENTS = 8
 LEVELS = 6
 """Heights of the labels."""
 INCHES = 8.4
@@ -67,6 +68,18 @@ def picture(
         _past(past, record, language, naming, 0.56 if curves else 1.0)
         if scores is None:
             past.set_xlabel(translate("timelines.figure.age", language))
+        return figures.svg(figure) if kind == "svg" else figures.png(figure)
+
+
+def many(records: Sequence[Timeline], kind: str, naming: Naming = unnamed, language: str | None = None) -> str | bytes:
+    """The first `MOST_PATIENTS` patients in one picture. Raises Invalid for another ``kind`` than "svg" and "png"."""
+    if kind not in ("svg", "png"):
+        raise Invalid("write.figure", modality="timelines")
+    language = language or current()
+    shown = list(records[:MOST_PATIENTS])
+    with figures.canvas(9.2, 2.9 * len(shown)) as figure:
+        for panel, record in zip(np.atleast_1d(figure.subplots(len(shown), 1)), shown, strict=True):
+            _past(panel, record, language, naming)
         return figures.svg(figure) if kind == "svg" else figures.png(figure)
 
 

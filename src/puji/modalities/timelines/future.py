@@ -72,7 +72,8 @@ def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, n
             for years in wanted
         }
 
-    return Futures(prompt, ask.futures, lambda: Clock(grammar, begun, stop), answer, grammar)
+    notes = told_by_others(book, ask)
+    return Futures(prompt, ask.futures, lambda: Clock(grammar, begun, stop), answer, grammar, notes)
 
 
 def followed_to(born: str, least: int, followed: Mapping[str, np.ndarray]) -> int:
@@ -102,10 +103,34 @@ def events(grammar: TimelineGrammar, state: State, tokens: Sequence[str]) -> Ite
 
 
 def asked_of(book: Codebook, ask: Ask) -> list[Outcome] | None:
-    """The outcomes asked for, their codes as the user's mapping has them; None where none is."""
+    """The outcomes asked for, as codes that ``book`` tells; None where none is asked for.
+
+    A code is taken as the user's mapping has it; where neither it nor one below it was learned, the one above stands for it, if
+    that is finer than a chapter. Raises Invalid for an outcome of which nothing is left.
+    """
     if not ask.outcomes:
         return None
-    return [Outcome(one.name, frozenset(map(book.mapped, one.codes))) for one in groups(ask.outcomes)]
+    found = []
+    for one in groups(ask.outcomes):
+        codes = {told for code in one.codes if (told := answerable(book, book.mapped(code)))}
+        if not codes:
+            raise Invalid("timelines.unknown_code", source="--outcomes", code=one.name[:40])
+        found.append(Outcome(one.name, frozenset(codes)))
+    return found
+
+
+def answerable(book: Codebook, code: str) -> str:
+    """``code`` where it or one below it was learned, else the code above that tells it; '' where only a chapter is left."""
+    if any(Outcome("", frozenset({code})).holds(known) for known in book.codes):
+        return code
+    told = book.token(code)
+    return told if told in book.codes and "-" not in told.partition("/")[2] else ""
+
+
+def told_by_others(book: Codebook, ask: Ask) -> tuple[str, ...]:
+    """The message to show where the code above one asked for stands for it."""
+    codes = [book.mapped(code) for one in groups(ask.outcomes) for code in one.codes] if ask.outcomes else []
+    return ("timelines.told_by_parent",) if any(answerable(book, code) != code for code in codes) else ()
 
 
 def named(book: Codebook, outcome: Outcome) -> str | None:
@@ -148,7 +173,7 @@ def next_event(book: Codebook, record: Timeline, ask: Ask) -> Candidates:
             found[one.name] = Estimate(p, p, p, coverage=1.0, probabilities=chances, about=named(book, one))
         return found
 
-    return Candidates([Candidate(told, [code]) for code in codes], answer)
+    return Candidates([Candidate(told, [code]) for code in codes], answer, told_by_others(book, ask))
 
 
 class Clock:

@@ -257,6 +257,10 @@ class Timelines(Modality[Timeline]):
             raise Invalid("timelines.not_as_asked", option="sex")
         if wanted.born is not None and (record.born is None or not _overlap(record.born // 10 * 10, wanted)):
             raise Invalid("timelines.not_as_asked", option="born")
+        if wanted.until is not None:
+            end = record.end / YEAR
+            if end > wanted.until + 2 or (not record.died and end < wanted.until - 1):
+                raise Invalid("timelines.not_as_asked", option="until")
 
     def distance(self, record: Timeline, other: Timeline) -> float:
         """The most days by which an event, or the end, moved; infinite where a code, the sex or the decade differs."""
@@ -299,6 +303,12 @@ class Timelines(Modality[Timeline]):
     def tell_answers(self, pairs: Iterable[tuple[Timeline, Answer]], target: Path) -> Iterator[str]:
         """FHIR R4 RiskAssessments, one a line."""
         return risk_assessments(pairs)
+
+    def figure(self, records: Sequence[Timeline], rows: Sequence[Mapping[str, Any]], kind: str) -> str | bytes:
+        """The first patients, one below the other."""
+        from puji.modalities.timelines.draw import many
+
+        return many(records, kind, self.book.name)
 
     def render(self, record: Timeline) -> dict[str, str | bytes]:
         """The timeline as text and as SVG."""

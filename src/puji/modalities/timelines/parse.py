@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from puji.errors import Invalid
 from puji.modalities.timelines import clock
+from puji.modalities.timelines.cleaning import unit
 from puji.modalities.timelines.codes import normalised
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline, revived
 
@@ -28,17 +30,21 @@ def checked(content: Any) -> Timeline:
         raise Invalid("timelines.no_timeline")
     if not content.events:
         raise Invalid("timelines.no_events")
+    if not isinstance(content.subject, str):
+        content = replace(content, subject=str(content.subject))
     ages = [content.end, *(event.age for event in content.events)]
-    if not all(isinstance(age, int | float) and math.isfinite(age) for age in ages):
+    if not all(map(_finite, ages)):
         raise Invalid("timelines.age")
     if min(ages) < 0 or max(ages) > (clock.OLDEST + 1) * YEAR:
         raise Invalid("timelines.age")
-    if content.sex not in ("female", "male", "") or not (content.born is None or isinstance(content.born, int)):
+    if content.sex not in ("female", "male", "") or not (
+        content.born is None or (isinstance(content.born, int) and 1800 <= content.born < 2200)
+    ):
         raise Invalid("timelines.no_timeline")
     for event in content.events:
         if not isinstance(event.code, str) or not event.code or any(c.isspace() or c in "<>" for c in event.code):
             raise Invalid("timelines.code_text")
-        if event.value is not None and not (isinstance(event.value, int | float) and math.isfinite(event.value)):
+        if not isinstance(event.unit, str) or (event.value is not None and not _finite(event.value)):
             raise Invalid("timelines.value")
     ordered = tuple(sorted(content.events, key=lambda event: (event.age, event.code == DEATH)))
     deaths = [event.age for event in ordered if event.code == DEATH]
@@ -47,6 +53,13 @@ def checked(content: Any) -> Timeline:
             raise Invalid("timelines.after_death")
         return Timeline(content.sex, content.born, ordered, deaths[0], content.subject)
     return Timeline(content.sex, content.born, ordered, max(ages), content.subject)
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def typed(text: str) -> Timeline:
@@ -84,6 +97,5 @@ def typed(text: str) -> Timeline:
         if code.lower() in ("now", "至今"):
             end = age
             continue
-        told = DEATH if code.lower() in ("death", "死亡") else normalised(code)
-        events.append(Event(age, told, value, " ".join(numbers[2:])))
+        events.append(Event(age, normalised(code), value, unit(" ".join(numbers[2:]))))
     return checked(Timeline(sex, born, tuple(events), max([end, *(event.age for event in events)])))

@@ -26,6 +26,8 @@ TIMES = {
 CODES = {"MedicationRequest": "medicationCodeableConcept", "Immunization": "vaccineCode"}
 """Where the code stands, if not in "code"."""
 REFUTED = ("entered-in-error", "refuted")
+LONGEST_JSON = 50_000_000
+"""Characters of a line: one may hold a bundle."""
 LARGEST_BUNDLE = 200_000_000
 """Bytes, unpacked: a bundle is read whole."""
 
@@ -55,7 +57,7 @@ def _contents(path: Path) -> Iterator[tuple[int, Any]]:
         if content.strip():
             yield 1, _parsed(content.decode("utf-8-sig", errors="replace"), 1)
         return
-    for line in told_lines(path):
+    for line in told_lines(path, LONGEST_JSON):
         yield (0, line) if isinstance(line, Invalid) else (line[0], _parsed(line[1], line[0]))
 
 
@@ -95,7 +97,7 @@ def _resource(told: Any, line: int, unknown: Counter[str], places: Mapping[str, 
             yield from _event(told, kind, line, places)
         else:
             unknown[kind[:40]] += 1
-    except (AttributeError, TypeError, KeyError, IndexError):
+    except (AttributeError, TypeError, KeyError, IndexError, OverflowError):
         yield Invalid("timelines.read.shape", line=line)
 
 
@@ -112,8 +114,9 @@ def _patient(told: Mapping[str, Any], line: int) -> Iterator[Row | Invalid]:
             yield Invalid("timelines.read.date", line=line, column="birthDate")
         else:
             yield Row(subject, "birth", when, None, "", None, "", line)
-    if told.get("deceasedDateTime"):
-        yield Row(subject, "event", moment(str(told["deceasedDateTime"])), None, DEATH, None, "", line)
+    if told.get("deceasedDateTime") or told.get("deceasedBoolean") is True:
+        when = moment(str(told.get("deceasedDateTime", "")))
+        yield Row(subject, "event", when, None, DEATH, None, "", line)
 
 
 def _event(told: Mapping[str, Any], kind: str, line: int, places: Mapping[str, str]) -> Iterator[Row | Invalid]:

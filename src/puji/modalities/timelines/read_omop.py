@@ -12,7 +12,7 @@ from puji.modalities.timelines.codes import system_of
 from puji.modalities.timelines.read_tables import time_of as moment
 from puji.modalities.timelines.timeline import DEATH
 from puji.modality import Invalid
-from puji.text import opened
+from puji.text import lines
 
 EVENTS: dict[str, tuple[str, tuple[str, ...], str | None, str | None]] = {
     "condition_occurrence": ("condition_concept_id", ("condition_start_datetime", "condition_start_date"), None, None),
@@ -49,7 +49,9 @@ def folder(source: Path) -> Iterator[tuple[Row, str] | Invalid]:
             continue
         try:
             for line, cell in _lines(path):
-                if name == "concept":
+                if isinstance(cell, Invalid):
+                    yield cell.at(str(path), cell.line)
+                elif name == "concept":
                     concepts[cell.get("concept_id", "")] = _code(cell)
                 else:
                     for row in _row(name, cell, line, concepts):
@@ -98,14 +100,23 @@ def _table(source: Path, name: str) -> Path | None:
     return next((path for path in sorted(source.iterdir()) if path.name.lower() in endings), None)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    with opened(path) as stream:
-        text = (line.decode("utf-8-sig") for line in stream)
-        first = next(text, "")
-        separator = "\t" if "\t" in first else ","
-        names = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator), [])]
-        for values in (reader := csv.reader(text, delimiter=separator)):
-            yield reader.line_num + 1, dict(zip(names, values, strict=False))
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, str] | Invalid]]:
+    refused: list[Invalid] = []
+
+    def told() -> Iterator[str]:
+        for line in lines(path):
+            if isinstance(line, Invalid):
+                refused.append(line)
+            else:
+                yield line[1] + "\n"  # a quoted cell may have several lines
+
+    text = told()
+    first = next(text, "").removeprefix("\ufeff")
+    separator = "\t" if "\t" in first else ","
+    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator), [])]
+    for values in (reader := csv.reader(text, delimiter=separator)):
+        yield reader.line_num + 1, dict(zip(names, values, strict=False))
+    yield from ((one.line or 0, one) for one in refused)
 
 
 def _row(name: str, cell: Mapping[str, Any], line: int, concepts: Mapping[str, str]) -> Iterator[Row | Invalid]:
@@ -120,7 +131,12 @@ def _row(name: str, cell: Mapping[str, Any], line: int, concepts: Mapping[str, s
             parts = [
                 _text(cell.get(part)) or default for part, default in (("month_of_birth", "7"), ("day_of_birth", "1"))
             ]
-            when = moment(f"{int(float(year)):04d}-{int(float(parts[0])):02d}-{int(float(parts[1])):02d}")
+            try:
+                when = moment(f"{int(float(year)):04d}-{int(float(parts[0])):02d}-{int(float(parts[1])):02d}")
+            except (ValueError, OverflowError):
+                when = None
+            if when is None:
+                yield Invalid("timelines.read.date", line=line, column="year_of_birth")
         if when is not None:
             yield Row(subject, "birth", when, None, "", None, "", line)
     elif name == "death":

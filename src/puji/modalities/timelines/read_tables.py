@@ -12,7 +12,7 @@ from puji.modalities.timelines.codes import system_of
 from puji.modalities.timelines.timeline import DEATH, YEAR
 from puji.modality import Invalid
 from puji.sources import cells, chunks, ending, parquet
-from puji.text import told_lines
+from puji.text import lines
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "subject": (
@@ -57,6 +57,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Headings in lower case."""
 BIRTHS = ("MEDS_BIRTH", "BIRTH")
+ENDED = "PUJI//FOLLOWED"
+"""The code by which MEDS cohorts of ours tell until when a patient was followed."""
 GENDER = ("GENDER//", "GENDER/", "SEX//", "SEX/")
 
 
@@ -72,11 +74,14 @@ def file(path: Path) -> Iterator[Row | Invalid]:
         return
     separator = "\t" if ending(path) == ".tsv" else None
     found: Mapping[str, int] | None = None
-    for told in told_lines(path):
+    for told in lines(path):
         if isinstance(told, Invalid):
             yield told
             continue
         line, text = told
+        # Above the heading "#" begins a comment; below it a patient may be called so.
+        if not text.strip() or (found is None and text.startswith("#")):
+            continue
         separator = separator or max(",;\t", key=text.count)
         parts = cells(text, separator)
         if found is None:
@@ -84,7 +89,7 @@ def file(path: Path) -> Iterator[Row | Invalid]:
         elif max(found.values()) >= len(parts):
             yield Invalid("timelines.read.row", line=line)
         else:
-            yield from row({name: parts[place] for name, place in found.items()}, line)
+            yield from row({name: parts[place] for name, place in found.items()}, line, comma=separator == ";")
 
 
 def columns(names: Sequence[str], line: int | None = None) -> dict[str, int]:
@@ -104,8 +109,11 @@ def columns(names: Sequence[str], line: int | None = None) -> dict[str, int]:
     return found
 
 
-def row(cell: Mapping[str, Any], line: int) -> Iterator[Row | Invalid]:
-    """The rows that one line of a table tells: an event, and the sex, birth, death and end where it has them."""
+def row(cell: Mapping[str, Any], line: int, comma: bool = False) -> Iterator[Row | Invalid]:
+    """The rows that one line of a table tells: an event, and the sex, birth, death and end where it has them.
+
+    ``comma``: of numbers, as where semicolons divide the cells.
+    """
     subject = _text(cell.get("subject"))
     if not subject:
         yield Invalid("timelines.read.no_subject", line=line)
@@ -125,14 +133,17 @@ def row(cell: Mapping[str, Any], line: int) -> Iterator[Row | Invalid]:
         if not any(_text(cell.get(kind)) for kind in ("sex", "birth", "death", "end")):
             yield Invalid("timelines.read.no_code", line=line)
         return
+    if code == ENDED:
+        yield Row(subject, "end", time, None, "", None, "", line)
+        return
     age = None
-    if (days := _number(cell.get("age_days"))) is not None:
+    if (days := _number(cell.get("age_days"), comma)) is not None:
         age = days
-    elif (years := _number(cell.get("age"))) is not None:
+    elif (years := _number(cell.get("age"), comma)) is not None:
         age = years * YEAR
     if system := _text(cell.get("system")):
         code = f"{system_of(system)}/{code}"
-    value = _number(cell.get("value"))
+    value = _number(cell.get("value"), comma)
     yield Row(subject, "event", time, None if time is not None else age, code, value, _text(cell.get("unit")), line)
 
 
@@ -162,7 +173,7 @@ def time_of(value: Any) -> float | None:
     return None if value is None else moment(str(value))
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any, comma: bool = False) -> float | None:
     if isinstance(value, int | float):
         return float(value)
-    return None if value is None or not str(value).strip() else number(str(value))
+    return None if value is None or not str(value).strip() else number(str(value), comma)

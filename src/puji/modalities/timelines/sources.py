@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from puji.modalities.timelines import read_fhir, read_omop, read_tables
 from puji.modalities.timelines.cleaning import Row, patients
 from puji.modality import Invalid, Raw
-from puji.sources import each_file, ending, placed
+from puji.sources import chunks, each_file, ending, parquet, placed
 from puji.text import told_lines
 
 ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".ndjson", ".jsonl", ".json", ".duckdb")
@@ -25,7 +25,9 @@ def read(source: Path) -> Iterator[Raw | Invalid]:
     if source.is_dir() and read_omop.is_omop(source):
         yield from patients(read_omop.folder(source))
     elif ending(source) in JSON_LINES and _own(source):
-        yield from placed(source, _dumped(source))
+        yield from placed(source, _dumped(told_lines(source, read_fhir.LONGEST_JSON), source))
+    elif ending(source) in (".parquet", ".pq") and _column(source):
+        yield from placed(source, _dumped(_records(source), source))
     else:
         yield from patients(_rows(source))
 
@@ -43,28 +45,47 @@ def _rows(source: Path) -> Iterator[tuple[Row, str] | Invalid]:
             yield row if isinstance(row, Invalid) else (row, str(path))
 
     # The names of codes and splits that a MEDS folder keeps beside its data are no events.
-    yield from (item for item in each_file(source, ENDINGS, file) if not _metadata(item))
-
-
-def _metadata(item: tuple[Row, str] | Invalid) -> bool:
-    return isinstance(item, Invalid) and "metadata" in Path(item.source).parts
+    beside = str(source / "metadata") if source.is_dir() else None
+    for item in each_file(source, ENDINGS, file):
+        if not (isinstance(item, Invalid) and beside and item.source.startswith(beside)):
+            yield item
 
 
 def _own(path: Path) -> bool:
     """Whether a file holds timelines as Puji dumps them."""
     try:
-        first = next((line for line in told_lines(path) if not isinstance(line, Invalid)), None)
+        lines = told_lines(path, read_fhir.LONGEST_JSON)
+        first = next((line for line in lines if not isinstance(line, Invalid)), None)
+        told = None if first is None or not first[1].lstrip().startswith("{") else json.loads(first[1])
+    except (Invalid, OSError, ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and ("record" in told or {"events", "sex"} <= told.keys())
+
+
+def _column(path: Path) -> bool:
+    """Whether a Parquet file is a table of generated patients, which carries each whole."""
+    try:
+        with parquet(path) as scanned:
+            return "record" in scanned.collect_schema().names()
     except (Invalid, OSError):
         return False
-    return first is not None and first[1].lstrip().startswith("{") and '"events"' in first[1] and '"sex"' in first[1]
 
 
-def _dumped(path: Path) -> Iterator[Raw | Invalid]:
-    for line in told_lines(path):
+def _records(path: Path) -> Iterator[tuple[int, str]]:
+    with parquet(path) as scanned:
+        for first, piece in chunks(scanned.select("record")):
+            yield from enumerate(piece["record"].cast(str).to_list(), first)
+
+
+def _dumped(lines: Iterable[tuple[int, str] | Invalid], path: Path) -> Iterator[Raw | Invalid]:
+    """Timelines as `Timeline.dump` tells them, or rows of a table of generated ones, with that under "record"."""
+    for line in lines:
         if isinstance(line, Invalid):
             yield line
             continue
         try:
-            yield Raw(json.loads(line[1]), str(path), line[0])
-        except ValueError:
+            told = json.loads(line[1])
+            record = told.get("record", told) if isinstance(told, dict) else told
+            yield Raw(json.loads(record) if isinstance(record, str) else record, str(path), line[0])
+        except (ValueError, RecursionError):
             yield Invalid("timelines.read.json", line=line[0])

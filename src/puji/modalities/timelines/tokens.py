@@ -95,7 +95,7 @@ def parsed(book: Codebook, tokens: Sequence[str]) -> Timeline:
         code = told[at]
         if end is not None:
             raise Invalid("timelines.after_end")
-        if code.startswith("<") and code not in (FOLLOWED, SEEN):
+        if (code.startswith("<") and code not in (FOLLOWED, SEEN)) or code.endswith("/"):
             raise Invalid("timelines.no_code", place=at)
         at += 1
         number = QUANTILES.index(told[at]) if at < len(told) and told[at] in QUANTILES else None

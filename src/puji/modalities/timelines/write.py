@@ -20,6 +20,7 @@ import polars as pl
 
 from puji.files import check_writable, refusal, whole
 from puji.modalities.timelines.codes import uri_of, vocabulary_of
+from puji.modalities.timelines.read_tables import ENDED
 from puji.modalities.timelines.timeline import DEATH, Event, Timeline
 from puji.modality import Invalid
 
@@ -118,6 +119,8 @@ def _meds(records: Sequence[Timeline], origin: Mapping[str, Any], folder: Path) 
         for event in record.events:
             code = "MEDS_DEATH" if event.code == DEATH else event.code.replace("/", "//", 1)
             found.append((number, _naive(record, event.age), code, event.value, event.unit or None))
+        if not record.died:
+            found.append((number, _naive(record, record.end), ENDED, None, None))
     schema: dict[str, Any] = {
         "subject_id": pl.Int64,
         "time": pl.Datetime("us"),

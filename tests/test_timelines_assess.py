@@ -312,3 +312,73 @@ def test_a_mapping_of_codes_stays_in_the_checkpoint(tmp_path, capsys):
     again = ["fit", "timelines", "--data", str(source), "--from", str(tmp_path / "model"), "--epochs", "1", "--quiet"]
     assert main([*again, "--out", str(tmp_path / "more"), "--mapping", str(mapping)]) == 2
     assert "--from" in capsys.readouterr().err
+
+
+# -- what hostile users asked -----------------------------------------------------------------------------------------
+
+
+def test_a_finer_code_is_answered_by_the_one_above_it_and_an_unknown_one_refused(shipped, tmp_path, capsys):
+    record = timeline([Event(50 * YEAR, "ICD10/E11.9")])
+    by_next = {"by": "next"}
+    exact = shipped.predict(record, outcomes="I10", **by_next)
+    finer = shipped.predict(record, outcomes="I10.x00x002;ICD10CM/I10", **by_next)
+    values = [one.value for one in finer.estimates.values()]
+    assert values == pytest.approx([exact.estimates["ICD10/I10"].value] * 2)
+    assert "timelines.told_by_parent" in finer.notes and "timelines.told_by_parent" not in exact.notes
+    for unknown in ("banana", "C50", "I11"):
+        with pytest.raises(Invalid) as refusal:
+            shipped.predict(record, outcomes=unknown, **by_next)
+        assert refusal.value.reason == "timelines.unknown_code"
+    both = shipped.predict(record, outcomes="heart=I10,C50", **by_next)
+    assert both.estimates["heart"].value == pytest.approx(exact.estimates["ICD10/I10"].value)
+
+
+def test_a_risk_is_dated_from_the_age_it_was_asked_at(shipped, tmp_path):
+    record = timeline([Event(30 * YEAR, "ICD10/E11.9"), Event(50 * YEAR, "ICD10/I10")])
+    source, out = tmp_path / "one.jsonl", tmp_path / "risk.ndjson"
+    source.write_text(record.dump() + "\n", "utf-8")
+    words = [
+        "predict",
+        "timelines",
+        str(source),
+        "--outcomes",
+        "death",
+        "--horizon",
+        "5",
+        "--futures",
+        "3",
+        "--now",
+        "40",
+    ]
+    assert main([*words, "--out", str(out)]) == 0
+    (one,) = json.loads(out.read_text("utf-8"))["prediction"]
+    assert (one["whenRange"]["low"]["value"], one["whenRange"]["high"]["value"]) == (40.0, 45.0)
+    pictures = []
+    for now in ("40", "45"):
+        words[-1] = now
+        assert main([*words, "--out", str(tmp_path / f"{now}.svg")]) == 0
+        pictures.append((tmp_path / f"{now}.svg").read_text("utf-8"))
+    assert pictures[0] != pictures[1]
+
+
+def test_a_cohort_is_followed_to_the_age_asked_for_or_refused(model):
+    from puji.modalities.timelines.conditions import Conditions
+
+    wanted = Conditions(until=60)
+    model.modality.accept(timeline([Event(50 * YEAR, "ICD10/I10")], later=10 * YEAR), wanted)
+    model.modality.accept(timeline([Event(40 * YEAR, "ICD10/I10")], later=YEAR, died=True), wanted)
+    for later in (5 * YEAR, 20 * YEAR):
+        with pytest.raises(Invalid):
+            model.modality.accept(timeline([Event(50 * YEAR, "ICD10/I10")], later=later), wanted)
+    with pytest.raises(Invalid):
+        Conditions(first="DEATH")
+
+
+def test_a_cohort_as_a_picture_and_what_is_too_long_to_explain(shipped, tmp_path, capsys):
+    assert main(["generate", "timelines", "-n", "2", "--out", str(tmp_path / "cohort.png")]) == 0
+    assert (tmp_path / "cohort.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(Invalid) as refusal:
+        shipped.explain(long_record(90), target="I10")
+    assert refusal.value.reason == "explain.long"
+    assert main(["evaluate", "timelines", str(tmp_path), "--predictions", "--by", "next"]) == 2
+    capsys.readouterr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections import Counter
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from puji.errors import Invalid
 from puji.modalities.timelines import cleaning
 from puji.modalities.timelines.cleaning import moment, number
-from puji.modalities.timelines.codes import ancestors, normalised
+from puji.modalities.timelines.codes import ancestors, load_mapping, normalised
 from puji.modalities.timelines.modality import Timelines
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
 from puji.modality import Raw
@@ -341,3 +342,124 @@ def test_a_dump_reads_back_with_its_subjects(tmp_path):
     found, refused = read(path)
     assert [Timelines().preprocess(Raw(one)) for one in found] == RECORDS
     assert reasons(refused) == {"read.json": (1, 3)}
+
+
+# -- what hostile users brought ---------------------------------------------------------------------------------------
+
+
+def told(path):
+    found = list(Timelines().read(path))
+    records = [Timelines().preprocess(one) for one in found if not isinstance(one, Invalid)]
+    patients = {one.subject: one for one in records}
+    refused: Counter[str] = Counter()
+    for one in found:
+        if isinstance(one, Invalid):
+            refused[one.reason] += one.details.get("rows", 1)
+    return patients, refused
+
+
+@pytest.mark.parametrize("code", ["MEDS_DEATH", "death", "死亡", "MEDS//MEDS_DEATH"])
+def test_death_is_known_by_every_name(tmp_path, code):
+    path = tmp_path / "ward.csv"
+    path.write_text(f"subject,age,code\n1,50,I10\n1,60,{code}\n1,61,E11\n1,60,{code}\n", "utf-8")
+    patients, refused = told(path)
+    assert [event.code for event in patients["1"].events] == ["ICD10/I10", DEATH]
+    assert refused["timelines.read.after_death"] == 1 and refused["timelines.read.duplicate"] == 1
+
+
+def test_an_end_that_has_not_come_is_left_out_and_the_patient_kept(tmp_path):
+    path = tmp_path / "ward.csv"
+    rows = (
+        "subject,birth,time,code,end\n1,1950-01-01,2000-01-01,I10,9999-12-31\n2,1990-01-01,2000-01-01,I10,2099-12-31\n"
+    )
+    path.write_text(rows, "utf-8")
+    patients, refused = told(path)
+    assert len(patients) == 2 and refused["timelines.read.end"] == 2
+    assert all(one.end == one.events[-1].age for one in patients.values())
+
+
+def test_who_died_nobody_knows_when_is_refused(tmp_path):
+    lines = [
+        {"resourceType": "Patient", "id": "a", "birthDate": "1950-01-01", "deceasedBoolean": True},
+        {"resourceType": "Patient", "id": "b", "birthDate": "1950-01-01", "deceasedBoolean": False},
+    ]
+    for subject in "ab":
+        concept = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": "I10"}]}
+        event = {"resourceType": "Condition", "subject": {"reference": f"Patient/{subject}"}, "code": concept}
+        lines.append({**event, "onsetDateTime": "2000-01-01"})
+    big = {"resourceType": "Observation", "subject": {"reference": "Patient/b"}, "code": {"text": "x"}}
+    lines.append({**big, "effectiveDateTime": "2000-01-01", "valueQuantity": {"value": 10**400}})
+    path = tmp_path / "ward.ndjson"
+    path.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    patients, refused = told(path)
+    assert set(patients) == {"b"} and refused["timelines.read.dead_undated"] == 1
+    assert refused["timelines.read.shape"] == 1, "a number of 401 digits stops nothing"
+
+
+def test_a_decimal_comma_and_patients_called_by_a_number_sign(tmp_path):
+    path = tmp_path / "ward.csv"
+    path.write_text("# exported\nsubject;age;code;value;unit\n#1;50,5;LOINC/4548-4;7,9;%\n#2;51;I10;;\n", "utf-8")
+    patients, refused = told(path)
+    assert set(patients) == {"#1", "#2"} and not refused
+    (event,) = patients["#1"].events
+    assert (event.value, round(event.age / YEAR, 2)) == (7.9, 50.5)
+
+
+def test_omop_in_gb18030_and_a_birth_that_is_no_number(tmp_path):
+    (tmp_path / "person.csv").write_bytes(
+        "person_id,gender_source_value,year_of_birth\n1,女性患者,1950\n2,男,unknown\n".replace("女性患者", "女").encode(
+            "gb18030"
+        )
+        + "3,女,1960\n".encode("gb18030")
+        + "4,不详不详,1970\n".encode("gb18030")
+    )
+    rows = "".join(f"{person},0,I10,2000-01-01\n" for person in (1, 2, 3, 4))
+    (tmp_path / "condition_occurrence.csv").write_text(
+        "person_id,condition_concept_id,condition_source_value,condition_start_date\n" + rows, "utf-8"
+    )
+    patients, refused = told(tmp_path)
+    assert [patients[one].sex for one in "123"] == ["female", "male", "female"]
+    assert patients["2"].born is None and refused["timelines.read.date"] == 1
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet", ".meds", ".csv", ".ndjson"])
+def test_a_written_cohort_comes_back_with_its_follow_up(tmp_path, ending):
+    from puji.tables import write_table
+
+    modality = Timelines()
+    records = [
+        Timeline("female", 1955, (Event(50.2 * YEAR, "ICD10/I10"), Event(51 * YEAR, "ICD10/E11")), 60 * YEAR, "a"),
+        Timeline("male", 1945, (Event(50 * YEAR, "ICD10/I10"), Event(70 * YEAR, DEATH)), 70 * YEAR, "b"),
+    ]
+    rows = [{**modality.row(one), "synthetic": True} for one in records]
+    target = tmp_path / f"cohort{ending}"
+    if ending in (".jsonl", ".parquet"):
+        write_table(rows, target)
+    else:
+        modality.write(records, rows, target)
+    patients, refused = told(target)
+    assert not refused
+    for one, other in zip(records, patients.values(), strict=True):
+        assert [event.code for event in other.events] == [event.code for event in one.events]
+        assert other.end == pytest.approx(one.end, abs=1.5) and other.died == one.died
+
+
+def test_a_bundle_in_one_long_line_is_read(tmp_path):
+    concept = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": "I10", "display": "x" * 500}]}
+    entries = [{"resource": {"resourceType": "Patient", "id": "a", "birthDate": "1950-01-01"}}]
+    for day in range(1, 29):
+        event = {"resourceType": "Condition", "subject": {"reference": "Patient/a"}, "code": concept}
+        entries += [{"resource": {**event, "onsetDateTime": f"20{year:02d}-01-{day:02d}"}} for year in range(10)]
+    path = tmp_path / "ward.ndjson"
+    path.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}), "utf-8")
+    patients, refused = told(path)
+    assert path.stat().st_size > 150_000 and len(patients["a"].events) == 280 and not refused
+
+
+def test_a_mapping_may_not_chain_or_kill(tmp_path):
+    path = tmp_path / "codes.csv"
+    for rows, reason in (("EXIT,DEATH", "mapped_death"), ("A,B\nB,I10", "mapped_on")):
+        path.write_text(f"from,to\n{rows}\n", "utf-8")
+        with pytest.raises(Invalid) as refusal:
+            load_mapping(path)
+        assert refusal.value.reason == f"timelines.codes.{reason}"

@@ -91,13 +91,16 @@ def advance(clock: float, age: float) -> tuple[list[str], float]:
     return [token, *([passed] if passed else [])], after
 
 
-def open_tokens(clock: float) -> list[str]:
-    """What a time told at the age ``clock`` may begin with: a gap, or an age that is a year or more away."""
+def open_tokens(clock: float, least: int = 0, most: int = OLDEST) -> list[str]:
+    """What a time told at the age ``clock`` may begin with: a gap, or an age that is a year or more away.
+
+    It is to lie in a year of life from ``least`` to ``most``.
+    """
     first = int((clock + YEAR) // YEAR)
     if _moment(first, MONTHS) - clock < YEAR:
         first += 1
-    gaps = [token for token, days, _ in GAPS if (clock + days) // YEAR <= OLDEST]
-    return [*gaps, *(age_token(year) for year in range(first, OLDEST + 1))]
+    gaps = [token for token, days, _ in GAPS if least <= _later(clock, days) // YEAR <= most]
+    return [*gaps, *(age_token(year) for year in range(max(first, least), most + 1))]
 
 
 def months(clock: float, year: int) -> list[str]:

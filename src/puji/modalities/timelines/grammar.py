@@ -9,7 +9,7 @@ from typing import NamedTuple
 from puji.modalities.timelines import clock
 from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.timeline import DEATH, YEAR
-from puji.modalities.timelines.tokens import DECADES, FOLLOWED, QUANTILES, SEEN, SEXES, START, UNKNOWN_BIRTH
+from puji.modalities.timelines.tokens import DECADES, FOLLOWED, QUANTILES, SEEN, SEXES, START, UNKNOWN_BIRTH, UNTIL
 from puji.modality import END, SPELLED
 
 SEX, BIRTH, CODE, TIME, BIRTHDAY, MONTH, LAST = range(7)
@@ -19,7 +19,8 @@ SEX, BIRTH, CODE, TIME, BIRTHDAY, MONTH, LAST = range(7)
 class State(NamedTuple):
     """Where a row stands: what comes next, the age in days, the bins of the code told, whether the record ends with it.
 
-    ``after``: the age once the birthday that must be told has been; the year, where a month comes next.
+    ``after``: the age once the birthday that must be told has been; the year, where a month comes next. ``until``: the year of
+    life to which the prompt says that the patient was followed, -1 if it does not. ``dying``: whether the code told is death.
     """
 
     what: int
@@ -28,6 +29,8 @@ class State(NamedTuple):
     last: bool = False
     empty: bool = True
     after: float = 0.0
+    until: int = -1
+    dying: bool = False
 
     @property
     def naming(self) -> bool:
@@ -48,7 +51,8 @@ class TimelineGrammar:
 
     def start(self, prompt: Sequence[str]) -> State:
         """After the tokens of ``prompt`` from `START` on."""
-        state = State(SEX)
+        before = prompt[: prompt.index(START)] if START in prompt else ()
+        state = State(SEX, until=next((YEARS[token] for token in before if token in YEARS), -1))
         told = prompt[prompt.index(START) + 1 :] if START in prompt else prompt
         for token in told:
             state = self.advance(state, token)
@@ -65,7 +69,7 @@ class TimelineGrammar:
         if state.what == CODE:
             return self._codes[state.empty]
         if state.what == TIME:
-            return _times(state.age, state.bins)
+            return _times(state.age, state.bins, state.until, state.last and not state.dying)
         if state.what == BIRTHDAY:
             return _only(clock.age_token(int(state.after // YEAR)))
         if state.what == MONTH:
@@ -77,13 +81,14 @@ class TimelineGrammar:
         if not isinstance(state, State):
             raise TypeError("not a state of this grammar")
         if state.what == SEX:
-            return State(BIRTH)
+            return state._replace(what=BIRTH)
         if state.what == BIRTH:
-            return State(CODE)
+            return state._replace(what=CODE)
         if state.what == CODE:
             last = token in (FOLLOWED, DEATH)
             empty = state.empty and token in (FOLLOWED, SEEN)
-            return State(TIME, state.age, self._bins.get(token, 0), last, empty)
+            bins = self._bins.get(token, 0)
+            return State(TIME, state.age, bins, last, empty, until=state.until, dying=token == DEATH)
         if state.what == TIME:
             if token in _QUANTILES:
                 return state._replace(bins=0)
@@ -100,9 +105,10 @@ class TimelineGrammar:
 
     @staticmethod
     def _done(state: State, age: float) -> State:
-        return State(LAST if state.last else CODE, age, empty=state.empty)
+        return State(LAST if state.last else CODE, age, empty=state.empty, until=state.until)
 
 
+YEARS = {token: year for year, token in UNTIL.items()}
 _SEXES = frozenset(SEXES.values())
 _BIRTHS = frozenset({UNKNOWN_BIRTH, *(f"<born:{decade}s>" for decade in DECADES)})
 _QUANTILES = frozenset(QUANTILES)
@@ -115,9 +121,13 @@ def _only(token: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=65536)
-def _times(age: float, bins: int) -> frozenset[str]:
+def _times(age: float, bins: int, until: int, following: bool) -> frozenset[str]:
+    # Nothing is known beyond the year to which a patient is followed, and that is where following ends.
+    bounded = until >= age // YEAR
+    least, most = (until if following else 0, until) if bounded else (0, clock.OLDEST)
+    found = clock.open_tokens(age, least, most) or clock.open_tokens(age)
     # Many ages have the same tokens: equal sets should be one object.
-    return _same(frozenset({*clock.open_tokens(age), *QUANTILES[:bins]}))
+    return _same(frozenset({*found, *QUANTILES[:bins]}))
 
 
 @lru_cache(maxsize=65536)

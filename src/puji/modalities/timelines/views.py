@@ -15,7 +15,7 @@ from puji.modality import END, View
 TOLD_UNTIL = 0.5
 """Share of the views that tell in front until when the patient was followed."""
 Followed = Mapping[str, np.ndarray]
-ENOUGH = 100
+ENOUGH = 20
 """Patients of a decade of birth from which their follow-up is estimated by itself."""
 TOLD_SEEN = 0.5
 """Share of the views that tell at some age that nothing has happened since the last event."""

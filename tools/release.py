@@ -64,7 +64,7 @@ def measured(name: str) -> dict[str, str]:
         told = {key: f"{value:.4f} ({len(rows)} seeds)" for key, value in figures.items()}
     elif "metrics" in results:
         told = {
-            key: f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+            key: f"{one['value']:.3f}" + ("" if one["low"] is None else f" ({one['low']:.3f} to {one['high']:.3f})")
             for key, one in results["metrics"].items()
         }
     return {**told, "command": f"`{content['command']}`, commit {content['commit']}, {content['date']}"}

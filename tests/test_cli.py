@@ -312,7 +312,7 @@ def test_fit_passes_on_what_was_asked(run, monkeypatch, tmp_path):
     assert code == 0 and said == f"{out}\n" and "3 records" in err
     assert seen == {
         "name": "molecules", "data": str(data), "out": out, "minutes": 2.0, "epochs": None, "base": "molecules", "size": None,
-        "seed": 4, "resume": True, "holdout": 0.2, "workers": 1, "settings": {"progress": True, "threads": 1},
+        "seed": 4, "resume": True, "holdout": 0.2, "workers": 1, "setup": {}, "settings": {"progress": True, "threads": 1},
     }  # fmt: skip
 
 

@@ -257,6 +257,8 @@ class Run:
             return False
         if self.settings.evaluate_every is not None:
             return self.at.step % self.settings.evaluate_every == 0
+        if self.progress() >= 1:
+            return True
         if self.at.tokens - self.at.evaluated_tokens < SPARED * self.validation_tokens:
             return False
         return self.progress() >= (int(self.at.evaluated_at * EVALUATIONS) + 1) / EVALUATIONS

@@ -45,7 +45,7 @@ class Exhaustive(Timelines):
 
     def learn(self, records: Sequence[Timeline]) -> None:
         super().learn(records)
-        self.book = Codebook.learn(records, rare=1)
+        self.book = Codebook.learn(records, rare=1, own=self.own)
 
 
 def table(training: Sequence[Timeline], patients: Sequence[Timeline]) -> dict[str, Ranks]:

@@ -271,6 +271,30 @@ def test_sampling_is_the_models_own_distribution(kind, model):
     assert np.count_nonzero(counts) > 0.8 * len(model.vocabulary), "a top-k would leave most tokens out"
 
 
+def test_what_comes_once_in_a_life_is_not_told_twice(kind):
+    """In `cohort` nobody has a code twice."""
+    assert {"ICD10/E11.9", "ICD10/I10"} <= kind.book.once
+    twice = [timeline([Event(50 * YEAR, "ICD10/I10"), Event(51 * YEAR, "ICD10/I10")])] * 2
+    assert "ICD10/I10" not in kind.book.told_once([*cohort(), *twice])
+    prompt = [START, "<female>", "<born:1950s>"]
+    for once in (True, False):
+        grammar = TimelineGrammar(kind.book, once=once)
+        state = grammar.start([*prompt, "ICD10/I10", "<age:50>", "<month:1>"])
+        assert ("ICD10/I10" in grammar.allowed(state)) is not once and "ICD10/E11.9" in grammar.allowed(state)
+
+
+def test_a_record_ends_where_its_follow_up_does(kind):
+    grammar = TimelineGrammar(kind.book)
+    state = grammar.start(["<until:60>", START, "<female>", "<born:1950s>", "ICD10/I10", "<age:50>", "<month:1>"])
+    followed = grammar.allowed(grammar.advance(state, FOLLOWED))
+    assert followed == {"<age:60>"}
+    times = grammar.allowed(grammar.advance(state, "ICD10/E11.9"))
+    assert "<age:60>" in times and "<age:61>" not in times and "<+3mo>" in times
+    near = grammar.start(["<until:50>", START, "<female>", "<born:1950s>", "ICD10/I10", "<age:50>", "<month:12>"])
+    assert grammar.allowed(grammar.advance(near, FOLLOWED)) <= {"<+0>", *clock.tokens()}
+    assert "<+3mo>" not in grammar.allowed(grammar.advance(near, "ICD10/E11.9")), "it would be the year after"
+
+
 # -- questions --------------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from puji.modalities.timelines.timeline import DEATH, Timeline
 
 RARE = 5
 """A code that fewer patients have is told by the one above it in its hierarchy, or spelled where there is none."""
+MANY = 30
+"""Patients with a code, of whom none has it twice, from which it is taken for one that comes once in a life."""
 BINS = 10
 """Quantiles of a measurement."""
 ENOUGH = 50
@@ -28,7 +30,7 @@ class Codebook:
 
     ``codes``: in a fixed order, `DEATH` first. ``edges``: for each measured code its unit, the inner bounds of the bins, and
     the median of each bin. ``spelled``: whether there are codes that no token tells. ``own``: a user's mapping of
-    codes to others, and names of codes.
+    codes to others, and names of codes. ``once``: codes that come once in a life.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class Codebook:
         edges: Mapping[str, tuple[str, list[float], list[float]]] | None = None,
         spelled: bool = True,
         own: Codes = NONE,
+        once: Collection[str] = (),
     ) -> None:
         self.codes = tuple(codes)
+        self.once = frozenset(once)
         self.own = own
         self.spelled = spelled
         self.edges = dict(edges or {})
@@ -66,7 +70,19 @@ class Codebook:
         kept |= {code for code, count in above.items() if count >= rare} | last
         ordered = sorted(kept - {DEATH}, key=lambda code: (-patients[code], code))
         spelled = any(code not in kept and not ancestors(code) for code in patients)
-        return cls((DEATH, *ordered), _edges(values), spelled, own)
+        book = cls((DEATH, *ordered), _edges(values), spelled, own)
+        book.once = book.told_once(records)
+        return book
+
+    def told_once(self, records: Sequence[Timeline]) -> frozenset[str]:
+        """The tokens that many of the patients ``records`` have, and nobody twice."""
+        patients: Counter[str] = Counter()
+        repeated: set[str] = set()
+        for record in records:
+            counts = Counter(self.token(event.code) for event in record.events)
+            patients.update(counts.keys())
+            repeated.update(code for code, count in counts.items() if count > 1)
+        return frozenset(code for code, count in patients.items() if count >= MANY and code in self._known) - repeated
 
     def mapped(self, code: str) -> str:
         """What the user's mapping makes of ``code``."""
@@ -106,13 +122,14 @@ class Codebook:
         """As JSON."""
         edges = {code: list(found) for code, found in self.edges.items()}
         own = {"mapping": dict(self.own.mapping), "names": {code: dict(told) for code, told in self.own.names.items()}}
-        return {"codes": list(self.codes), "edges": edges, "spelled": self.spelled, **own}
+        return {"codes": list(self.codes), "edges": edges, "spelled": self.spelled, "once": sorted(self.once), **own}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Codebook:
         """Inverse of `state`."""
         edges = {code: (unit, list(bounds), list(medians)) for code, (unit, bounds, medians) in state["edges"].items()}
-        return cls(state["codes"], edges, bool(state["spelled"]), Codes(state["mapping"], state["names"]))
+        own = Codes(state["mapping"], state["names"])
+        return cls(state["codes"], edges, bool(state["spelled"]), own, state["once"])
 
 
 def _edges(values: Mapping[tuple[str, str], list[float]]) -> dict[str, tuple[str, list[float], list[float]]]:

@@ -21,6 +21,7 @@ class State(NamedTuple):
 
     ``after``: the age once the birthday that must be told has been; the year, where a month comes next. ``until``: the year of
     life to which the prompt says that the patient was followed, -1 if it does not. ``dying``: whether the code told is death.
+    ``had``: what was told and comes once in a life.
     """
 
     what: int
@@ -31,6 +32,7 @@ class State(NamedTuple):
     after: float = 0.0
     until: int = -1
     dying: bool = False
+    had: frozenset[str] = frozenset()
 
     @property
     def naming(self) -> bool:
@@ -41,10 +43,12 @@ class State(NamedTuple):
 class TimelineGrammar:
     """Any code of ``book``, or one that is spelled where there are such, each with its time.
 
-    ``follow``: whether a record may end alive.
+    ``follow``: whether a record may end alive. ``once``: whether a code that came twice to nobody in training may not come twice;
+    for cohorts, not for futures, in which only the first time counts.
     """
 
-    def __init__(self, book: Codebook, follow: bool = True) -> None:
+    def __init__(self, book: Codebook, follow: bool = True, once: bool = False) -> None:
+        self._once = book.once if once else frozenset()
         codes = frozenset({*book.codes, SPELLED} if book.spelled else book.codes)
         self._codes = {True: codes, False: codes | {FOLLOWED} if follow else codes}
         self._bins = {code: len(found[2]) for code, found in book.edges.items()}
@@ -67,7 +71,7 @@ class TimelineGrammar:
         if state.what == BIRTH:
             return _BIRTHS
         if state.what == CODE:
-            return self._codes[state.empty]
+            return self._codes[state.empty] - state.had if state.had else self._codes[state.empty]
         if state.what == TIME:
             return _times(state.age, state.bins, state.until, state.last and not state.dying)
         if state.what == BIRTHDAY:
@@ -88,7 +92,8 @@ class TimelineGrammar:
             last = token in (FOLLOWED, DEATH)
             empty = state.empty and token in (FOLLOWED, SEEN)
             bins = self._bins.get(token, 0)
-            return State(TIME, state.age, bins, last, empty, until=state.until, dying=token == DEATH)
+            had = state.had | {token} if token in self._once else state.had
+            return State(TIME, state.age, bins, last, empty, until=state.until, dying=token == DEATH, had=had)
         if state.what == TIME:
             if token in _QUANTILES:
                 return state._replace(bins=0)
@@ -105,7 +110,7 @@ class TimelineGrammar:
 
     @staticmethod
     def _done(state: State, age: float) -> State:
-        return State(LAST if state.last else CODE, age, empty=state.empty, until=state.until)
+        return State(LAST if state.last else CODE, age, empty=state.empty, until=state.until, had=state.had)
 
 
 YEARS = {token: year for year, token in UNTIL.items()}

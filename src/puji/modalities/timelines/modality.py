@@ -201,7 +201,7 @@ class Timelines(Modality[Timeline]):
 
     def grammar(self, asked: BaseModel) -> Grammar:
         """Codes, quantiles and times in their order; ages that only rise."""
-        return TimelineGrammar(self.book)
+        return TimelineGrammar(self.book, once=True)
 
     def question(self, record: Timeline, ask: BaseModel) -> Question:
         """The share of sampled futures in which an outcome comes within a horizon, or the next event's probability."""

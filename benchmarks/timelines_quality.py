@@ -17,6 +17,7 @@ import numpy as np
 
 import puji
 from benchmarks import delphi
+from puji.intervals import clustered
 from puji.modalities.timelines import fidelity, metrics, privacy
 from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.hits import TOPS, Ranks, ranks
@@ -85,15 +86,9 @@ def _targets(patient: Timeline, place: dict[str, int]) -> list[tuple[float, str]
 
 def difference(ours: Ranks, other: Ranks, top: int, seed: int = 0) -> tuple[float, float, float]:
     """Hit rate of ``ours`` less that of ``other``, past excluded, with its 95 % interval: patients are resampled."""
-    patients = int(ours.patient.max()) + 1
     gain = (ours.rank_excluded < top).astype(float) - (other.rank_excluded < top)
-    sums = np.bincount(ours.patient, gain, patients)
-    counts = np.bincount(ours.patient, minlength=patients)
-    rng = np.random.default_rng(seed)
-    drawn = [rng.integers(patients, size=patients) for _ in range(RESAMPLES)]
-    values = [sums[chosen].sum() / counts[chosen].sum() for chosen in drawn]
-    low, high = np.quantile(values, (0.025, 0.975))
-    return float(sums.sum() / counts.sum()), float(low), float(high)
+    found = clustered(gain, ours.patient, RESAMPLES, seed=seed)
+    return found.value, found.low or 0.0, found.high or 0.0
 
 
 def one_seed(training: Sequence[Timeline], folder: Path, seed: int, minutes: float, size: str) -> Any:

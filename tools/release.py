@@ -45,14 +45,8 @@ ABOUT = {
 
 def measured(name: str) -> dict[str, str]:
     """The figures of the card, from the suite ``<name>_weights`` or ``<name>_quality``."""
-    path = next(
-        (
-            RESULTS / f"{name}_{kind}.json"
-            for kind in ("weights", "quality")
-            if (RESULTS / f"{name}_{kind}.json").exists()
-        ),
-        None,
-    )
+    paths = (RESULTS / f"{name}_{kind}.json" for kind in ("weights", "quality"))
+    path = next(filter(Path.exists, paths), None)
     if path is None:
         return {}
     content = json.loads(path.read_text("utf-8"))

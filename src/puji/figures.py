@@ -15,6 +15,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from puji.errors import Invalid
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -91,6 +93,17 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def check(kind: str, modality: str) -> None:
+    """Raise Invalid if ``kind`` is neither "svg" nor "png"."""
+    if kind not in ("svg", "png"):
+        raise Invalid("write.figure", modality=modality)
+
+
+def drawn(figure: Figure, kind: str) -> str | bytes:
+    """``figure`` as `svg` or `png`."""
+    return svg(figure) if kind == "svg" else png(figure)
 
 
 def outlined(text: str, x: float, y: float, size: float, colour: str = INK) -> str:

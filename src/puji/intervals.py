@@ -32,3 +32,14 @@ def average(values: np.ndarray, better: str = "up") -> Metric:
     mean = float(values.mean(dtype=np.float64))
     half = Z * float(values.std(ddof=1, dtype=np.float64)) / math.sqrt(n) if n > 1 else math.inf
     return Metric(mean, n, better, mean - half, mean + half)
+
+
+def clustered(values: np.ndarray, cluster: np.ndarray, resamples: int, better: str = "up", seed: int = 0) -> Metric:
+    """Mean of ``values`` with the interval that resampling whole clusters (patients) gives; ``cluster``: (n,) int from 0."""
+    size = int(cluster.max(initial=-1)) + 1
+    sums, counts = np.bincount(cluster, values, size), np.bincount(cluster, minlength=size)
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(size, size=size) for _ in range(resamples))
+    means = [sums[chosen].sum() / max(1, counts[chosen].sum()) for chosen in drawn]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Metric(float(sums.sum() / counts.sum()), len(values), better, float(low), float(high))

@@ -124,6 +124,10 @@ class Piece:
     places: Sequence[int]
     without: Any = None
 
+    def score(self, scores: np.ndarray) -> float:
+        """What the piece adds, by the ``scores`` of all tokens, (n_tokens,)."""
+        return float(scores[list(self.places)].sum())
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -197,7 +201,8 @@ class Modality(ABC, Generic[Record]):
     Conditions: ClassVar[type[BaseModel]] = Nothing
     """What a user may ask of generation: becomes command-line options, API schema and web form."""
     Ask: ClassVar[type[BaseModel]] = Nothing
-    """What a user may ask of prediction."""
+    """What a user may ask of prediction. Where its field ``unfamiliar`` is "abstain", a record that is unlike the training data
+    gets no estimates."""
     Setup: ClassVar[type[BaseModel]] = Nothing
     """What a user may decide before a new model learns: becomes options of ``puji fit``."""
     lossless: ClassVar[bool] = True
@@ -212,8 +217,6 @@ class Modality(ABC, Generic[Record]):
 
     notes: ClassVar[tuple[str, ...]] = ()
     """Message keys of what stands beside every answer."""
-    abstains: ClassVar[bool] = False
-    """Whether a record that is unlike the training data gets no estimates, unless they are asked for."""
     answer_formats: ClassVar[tuple[str, ...]] = ()
     """File name endings of the field's own formats that `tell_answers` knows."""
 

@@ -83,7 +83,7 @@ class Explanation:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per piece, from the largest contribution on: its rank, its place, its name and its score."""
-        told = [(place, one.name, float(self.scores[list(one.places)].sum())) for place, one in enumerate(self.pieces)]
+        told = [(place, one.name, one.score(self.scores)) for place, one in enumerate(self.pieces)]
         told.sort(key=lambda row: (-abs(row[2]), row[0]))
         return [
             {"rank": rank, "place": place, "piece": name, "score": score}
@@ -207,7 +207,7 @@ class Model(Generic[Record]):
         wanted = ask or validated(self.modality.Ask, asked)
         question = self.modality.question(known, wanted)
         likelihood, familiar = self._familiar(self.modality.evidence(known, wanted))
-        if familiar is False and self.modality.abstains and getattr(wanted, "unfamiliar", "abstain") == "abstain":
+        if familiar is False and getattr(wanted, "unfamiliar", "answer") == "abstain":
             return Answer({}, likelihood, familiar, notes=(*self.modality.notes, "predict.abstained"))
         estimates = self._compare(question) if isinstance(question, Candidates) else self._sample(question, seed)
         unfamiliar = ("predict.unfamiliar",) if familiar is False else ()

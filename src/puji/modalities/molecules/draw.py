@@ -12,6 +12,7 @@ from rdkit import Chem
 from rdkit.Chem import rdBase
 from rdkit.Chem.Draw import rdMolDraw2D
 
+from puji import figures
 from puji.modalities.molecules.molecule import parse
 from puji.modalities.molecules.tokens import MOL, text
 from puji.modality import END, Invalid
@@ -43,8 +44,7 @@ def grid(rows: Sequence[Mapping[str, Any]], kind: str = "svg") -> str | bytes:
 
     Raises Invalid for another ``kind`` and for no rows.
     """
-    if kind not in ("svg", "png"):
-        raise Invalid("write.figure", modality="molecules")
+    figures.check(kind, "molecules")
     if not rows:
         raise Invalid("molecules.no_rows")
     shown = rows[:MOST_DRAWN]

@@ -23,8 +23,7 @@ def picture(rows: Sequence[Mapping[str, Any]], kind: str = "svg", language: str 
 
     Raises Invalid for another ``kind`` than "svg" and "png", and for no rows.
     """
-    if kind not in ("svg", "png"):
-        raise Invalid("write.figure", modality="names")
+    figures.check(kind, "names")
     if not rows:
         raise Invalid("names.no_rows")
     language = language or current()
@@ -52,4 +51,4 @@ def picture(rows: Sequence[Mapping[str, Any]], kind: str = "svg", language: str 
             if flags:
                 panel.text(bar + 2.6, place + 0.32, flags, va="center", fontsize=7.5, color=COLOURS["high"])
         panel.text(0, len(shown), translate("names.notice", language), fontsize=8, color=figures.GREY, va="center")
-        return figures.svg(figure) if kind == "svg" else figures.png(figure)
+        return figures.drawn(figure, kind)

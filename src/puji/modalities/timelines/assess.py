@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from puji import figures
 from puji.gallery import Figure, Text
-from puji.intervals import proportion
+from puji.intervals import clustered, proportion
 from puji.language import LANGUAGES, translate
 from puji.modalities.timelines import hits
 from puji.modalities.timelines.codebook import Codebook
-from puji.modalities.timelines.conditions import Ask, Outcome, horizons
+from puji.modalities.timelines.conditions import Ask, Outcome, horizons, outcome_within, within
 from puji.modalities.timelines.draw import Naming, short
-from puji.modalities.timelines.fidelity import FOLDS, auroc, logistic
+from puji.modalities.timelines.fidelity import auroc, cross_validated
 from puji.modalities.timelines.future import asked_of
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
 from puji.modality import Assessment, Invalid, Metric
@@ -41,7 +41,7 @@ class Asked:
     name: str
     risk: np.ndarray
     came: np.ndarray
-    plain: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    plain: np.ndarray
 
 
 def assess(
@@ -77,20 +77,10 @@ def assess(
 def next_event(model: Any, patients: Sequence[Timeline], seed: int) -> dict[str, Metric]:
     """Hit rates among all codes, with and without those that the patient has had, and nats an event."""
     ranks = hits.judge(model, patients, model.modality.book.codes)
-    rng = np.random.default_rng(seed)
-    size = len(patients)
-    count = np.bincount(ranks.patient, minlength=size)
-    drawn = [rng.integers(size, size=size) for _ in range(RESAMPLES)]
-
-    def metric(values: np.ndarray, better: str) -> Metric:
-        sums = np.bincount(ranks.patient, values, size)
-        low, high = np.quantile([sums[one].sum() / max(1, count[one].sum()) for one in drawn], (0.025, 0.975))
-        return Metric(float(values.mean()), len(values), better, float(low), float(high))
-
-    found = {"next event, nats": metric(ranks.nats, "down")}
+    found = {"next event, nats": clustered(ranks.nats, ranks.patient, RESAMPLES, "down", seed)}
     for top in hits.TOPS:
-        found[f"next event, top {top}"] = metric((ranks.rank < top).astype(float), "up")
-        found[f"next event, top {top}, new codes"] = metric((ranks.rank_excluded < top).astype(float), "up")
+        for name, rank in (("", ranks.rank), (", new codes", ranks.rank_excluded)):
+            found[f"next event, top {top}{name}"] = clustered(rank < top, ranks.patient, RESAMPLES, "up", seed)
     return found
 
 
@@ -142,7 +132,7 @@ def risks(
         for one in outcomes if answer.estimates else ():
             first = next((event.age / YEAR for event in record.events if one.holds(mapped(event.code))), np.inf)
             for years in wanted if first > age else ():
-                name = f"{one.name} {years:g}y"
+                name = within(one.name, years)
                 came = float(first <= age + years)
                 rows.setdefault(name, []).append((answer.estimates[name].value, came, age, record.sex == "male"))
     return [_asked(name, np.array(found, dtype=float), seed) for name, found in rows.items()], answered
@@ -152,12 +142,7 @@ def _asked(name: str, rows: np.ndarray, seed: int) -> Asked:
     """With the risk from age, its square and sex, each patient's from a regression on the others (5 folds)."""
     risk, came, age, male = rows.T
     inputs = np.stack([(age - 50) / 20, ((age - 50) / 20) ** 2, male], 1)
-    fold = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
-    plain = np.zeros(len(rows))
-    for number in range(FOLDS):
-        if (fold == number).any() and (fold != number).any():
-            plain[fold == number] = logistic(inputs[fold != number], came[fold != number])(inputs[fold == number])
-    return Asked(name, risk, came, plain)
+    return Asked(name, risk, came, cross_validated(inputs, came, seed))
 
 
 def figures_of(one: Asked, rng: np.random.Generator) -> dict[str, Metric]:
@@ -213,7 +198,7 @@ def _calibration(one: Asked, naming: Naming) -> Figure:
     drawn: dict[str, Any] = {}
     order = np.array_split(np.argsort(one.risk, kind="stable"), GROUPS)
     points = [(one.risk[rows].mean(), proportion(int(one.came[rows].sum()), len(rows))) for rows in order if len(rows)]
-    outcome, _, years = one.name.rpartition(" ")
+    outcome, years = outcome_within(one.name) or (one.name, 0.0)
     for language in LANGUAGES:
         with figures.canvas(3.6, 3.2) as figure:
             panel = figure.subplots()
@@ -226,7 +211,7 @@ def _calibration(one: Asked, naming: Naming) -> Figure:
             )
             panel.set_xlabel(translate("timelines.figure.predicted", language))
             panel.set_ylabel(translate("timelines.figure.came", language))
-            span = translate("timelines.years", language, years=years[:-1])
+            span = translate("timelines.years", language, years=f"{years:g}")
             panel.set_title(f"{short(outcome, language, naming)}, {span}")
             drawn[language] = figures.svg(figure)
     value = f"{auroc(one.risk, one.came):.3f}"

@@ -47,6 +47,7 @@ class Codebook:
         self.spelled = spelled
         self.edges = dict(edges or {})
         self._known = frozenset(self.codes)
+        self._covered = self._known.union(*map(ancestors, self.codes))
         self._told: dict[str, str] = {}
 
     @classmethod
@@ -96,6 +97,14 @@ class Codebook:
             told = next((one for one in (own, *ancestors(own)) if one in self._known), own)
             self._told[code] = told
         return told
+
+    def answerable(self, code: str) -> str:
+        """``code`` (as `mapped`) where it or one below it has a token, else the one above that tells it; '' for a chapter."""
+        own = self.mapped(code)
+        if own in self._covered:
+            return own
+        told = self.token(own)
+        return told if told in self._known and "-" not in told.partition("/")[2] else ""
 
     def name(self, code: str, language: str) -> str:
         """What people call ``code``; '' where no name is known for it or what stands above it."""

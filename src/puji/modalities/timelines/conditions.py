@@ -145,6 +145,17 @@ def groups(text: str) -> list[Outcome]:
     return found
 
 
+def within(outcome: str, years: float) -> str:
+    """The name of the estimate that ``outcome`` comes within ``years``."""
+    return f"{outcome} {years:g}y"
+
+
+def outcome_within(name: str) -> tuple[str, float] | None:
+    """Inverse of `within`; None for the name of another estimate."""
+    found = re.fullmatch(r"(.+) ([0-9.e+-]+)y", name)
+    return (found[1], float(found[2])) if found else None
+
+
 def horizons(text: str) -> list[float]:
     """Years, ascending. Raises Invalid for what is no number above 0 and up to `LONGEST_HORIZON`."""
     found = []

@@ -58,10 +58,7 @@ def future(model: Any, seed: int) -> Section:
     record = _patient(seed)
     answer = model.predict(record, horizon=HORIZON, futures=FUTURES, seed=seed, unfamiliar="answer")
     seconds = f"{time.perf_counter() - began:.1f}"
-    naming = model.modality.book.name
-    drawn = {
-        language: str(picture(record, answer.estimates, language=language, naming=naming)) for language in LANGUAGES
-    }
+    drawn = _pictures(model, record, estimates=answer.estimates)
     note = Text("timelines.demo.future.note", {"n": FUTURES, "seconds": seconds})
     return Section(Text("timelines.demo.future"), note, [Figure(drawn, wide=True)])
 
@@ -75,9 +72,7 @@ def why(model: Any, seed: int) -> Section:
     chances = model.predict(record, by="next", outcomes=";".join(fresh or book.codes), unfamiliar="answer").estimates
     code = max(chances, key=lambda one: chances[one].value)
     found = model.explain(record, target=code)
-    scores = [float(found.scores[list(piece.places)].sum()) for piece in found.pieces]
-    naming = model.modality.book.name
-    drawn = {language: str(picture(record, scores=scores, language=language, naming=naming)) for language in LANGUAGES}
+    drawn = _pictures(model, record, scores=[piece.score(found.scores) for piece in found.pieces])
     details = {"code": code, "value": f"{100 * found.value:.1f}"}
     left_out = model.explain(record, target=code, method="leave_one_out")
     rows = [
@@ -102,7 +97,7 @@ def _patient(seed: int) -> Timeline:
     return ordered[seed % min(len(ordered), 5)]
 
 
-def _pictures(model: Any, record: Timeline) -> dict[str, str]:
-    return {
-        language: str(picture(record, language=language, naming=model.modality.book.name)) for language in LANGUAGES
-    }
+def _pictures(model: Any, record: Timeline, **more: Any) -> dict[str, str]:
+    """The patient by language; ``more``: estimates or scores, see `picture`."""
+    name = model.modality.book.name
+    return {language: str(picture(record, language=language, naming=name, **more)) for language in LANGUAGES}

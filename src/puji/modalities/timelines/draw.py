@@ -10,8 +10,9 @@ import numpy as np
 
 from puji import figures
 from puji.language import current, translate
+from puji.modalities.timelines.conditions import outcome_within
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
-from puji.modality import Estimate, Invalid
+from puji.modality import Estimate
 
 MOST_EVENTS = 40
 """Events with a label in one picture; of more, the last ones."""
@@ -52,8 +53,7 @@ def picture(
 
     Raises Invalid for another ``kind`` than "svg" and "png".
     """
-    if kind not in ("svg", "png"):
-        raise Invalid("write.figure", modality="timelines")
+    figures.check(kind, "timelines")
     language = language or current()
     curves = incidence(estimates or {})
     with figures.canvas(9.2, 3.2 if scores is None else 4.0) as figure:
@@ -68,28 +68,26 @@ def picture(
         _past(past, record, language, naming, 0.56 if curves else 1.0)
         if scores is None:
             past.set_xlabel(translate("timelines.figure.age", language))
-        return figures.svg(figure) if kind == "svg" else figures.png(figure)
+        return figures.drawn(figure, kind)
 
 
 def many(records: Sequence[Timeline], kind: str, naming: Naming = unnamed, language: str | None = None) -> str | bytes:
     """The first `MOST_PATIENTS` patients in one picture. Raises Invalid for another ``kind`` than "svg" and "png"."""
-    if kind not in ("svg", "png"):
-        raise Invalid("write.figure", modality="timelines")
+    figures.check(kind, "timelines")
     language = language or current()
     shown = list(records[:MOST_PATIENTS])
     with figures.canvas(9.2, 2.9 * len(shown)) as figure:
         for panel, record in zip(np.atleast_1d(figure.subplots(len(shown), 1)), shown, strict=True):
             _past(panel, record, language, naming)
-        return figures.svg(figure) if kind == "svg" else figures.png(figure)
+        return figures.drawn(figure, kind)
 
 
 def incidence(estimates: Mapping[str, Estimate]) -> dict[str, np.ndarray]:
-    """Estimates named "<outcome> <years>y" as curves by outcome, (n, 4): years, probability, low, high; highest first."""
+    """Estimates of what comes within some years as curves by outcome, (n, 4): years, probability, low, high; highest first."""
     found: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     for name, one in estimates.items():
-        outcome, _, years = name.rpartition(" ")
-        if outcome and years.endswith("y"):
-            found[outcome].append((float(years[:-1]), one.value, one.low, one.high))
+        if told := outcome_within(name):
+            found[told[0]].append((told[1], one.value, one.low, one.high))
     curves = {name: np.array([(0.0, 0.0, 0.0, 0.0), *sorted(points)]) for name, points in found.items()}
     return dict(sorted(curves.items(), key=lambda item: -item[1][-1, 1])[:MOST_OUTCOMES])
 

@@ -124,6 +124,17 @@ def logistic(inputs: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], n
     return lambda rows: np.hstack([rows, np.ones((len(rows), 1))]) @ found
 
 
+def cross_validated(inputs: np.ndarray, labels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Log odds of each row by a `logistic` regression on the other `FOLDS` - 1 folds, (n,). Shapes: (n, d), (n,)."""
+    fold = np.random.default_rng(seed).permutation(len(labels)) % FOLDS
+    scores = np.zeros(len(labels))
+    for number in range(FOLDS):
+        out = fold == number
+        if out.any() and not out.all():
+            scores[out] = logistic(inputs[~out], labels[~out])(inputs[out])
+    return scores
+
+
 def features(records: Sequence[Timeline], known: Sequence[str], until: float | None = None) -> np.ndarray:
     """Sex and whether each of the ``known`` codes was told until an age in days: (n, 1 + len(known))."""
     place = {code: number for number, code in enumerate(known, 1)}
@@ -192,9 +203,4 @@ def discriminator(real: Sequence[Timeline], other: Sequence[Timeline], seed: int
     inputs = features(records, [code for code, _ in counts.most_common(500)])
     lengths = np.array([[one.end / YEAR, len(one.events)] for one in records])
     inputs = np.hstack([inputs, (lengths - lengths.mean(0)) / (lengths.std(0) + 1e-9)])
-    fold = np.random.default_rng(seed).permutation(len(records)) % FOLDS
-    scores = np.zeros(len(records))
-    for number in range(FOLDS):
-        told = logistic(inputs[fold != number], labels[fold != number])
-        scores[fold == number] = told(inputs[fold == number])
-    return auroc(scores, labels)
+    return auroc(cross_validated(inputs, labels, seed), labels)

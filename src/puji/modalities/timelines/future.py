@@ -13,7 +13,7 @@ from puji.intervals import proportion
 from puji.language import current
 from puji.modalities.timelines import clock
 from puji.modalities.timelines.codebook import Codebook
-from puji.modalities.timelines.conditions import Ask, Outcome, groups, horizons
+from puji.modalities.timelines.conditions import Ask, Outcome, groups, horizons, within
 from puji.modalities.timelines.grammar import LAST, State, TimelineGrammar
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
 from puji.modalities.timelines.tokens import FOLLOWED, UNTIL, born_token, history, seen
@@ -67,7 +67,7 @@ def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, n
         # What has been before is not news, and a measurement says more about the clinic than about the patient.
         outcomes = asked or likeliest(paths, {*book.edges, *(book.token(event.code) for event in known.events)}, stop)
         return {
-            f"{one.name} {years:g}y": replace(share(paths, one, start + years * YEAR), about=named(book, one))
+            within(one.name, years): replace(share(paths, one, start + years * YEAR), about=named(book, one))
             for one in outcomes
             for years in wanted
         }
@@ -112,25 +112,17 @@ def asked_of(book: Codebook, ask: Ask) -> list[Outcome] | None:
         return None
     found = []
     for one in groups(ask.outcomes):
-        codes = {told for code in one.codes if (told := answerable(book, book.mapped(code)))}
+        codes = {told for code in one.codes if (told := book.answerable(code))}
         if not codes:
             raise Invalid("timelines.unknown_code", source="--outcomes", code=one.name[:40])
         found.append(Outcome(one.name, frozenset(codes)))
     return found
 
 
-def answerable(book: Codebook, code: str) -> str:
-    """``code`` where it or one below it was learned, else the code above that tells it; '' where only a chapter is left."""
-    if any(Outcome("", frozenset({code})).holds(known) for known in book.codes):
-        return code
-    told = book.token(code)
-    return told if told in book.codes and "-" not in told.partition("/")[2] else ""
-
-
 def told_by_others(book: Codebook, ask: Ask) -> tuple[str, ...]:
     """The message to show where the code above one asked for stands for it."""
-    codes = [book.mapped(code) for one in groups(ask.outcomes) for code in one.codes] if ask.outcomes else []
-    return ("timelines.told_by_parent",) if any(answerable(book, code) != code for code in codes) else ()
+    codes = [code for one in groups(ask.outcomes) for code in one.codes] if ask.outcomes else []
+    return ("timelines.told_by_parent",) if any(book.answerable(code) != book.mapped(code) for code in codes) else ()
 
 
 def named(book: Codebook, outcome: Outcome) -> str | None:

@@ -20,8 +20,8 @@ class State(NamedTuple):
     """Where a row stands: what comes next, the age in days, the bins of the code told, whether the record ends with it.
 
     ``after``: the age once the birthday that must be told has been; the year, where a month comes next. ``until``: the year of
-    life to which the prompt says that the patient was followed, -1 if it does not. ``dying``: whether the code told is death.
-    ``had``: what was told and comes once in a life.
+    life to which the prompt says that the patient was followed, -1 if it does not. ``following``: whether the code told is
+    `FOLLOWED`. ``had``: what was told and comes once in a life.
     """
 
     what: int
@@ -31,7 +31,7 @@ class State(NamedTuple):
     empty: bool = True
     after: float = 0.0
     until: int = -1
-    dying: bool = False
+    following: bool = False
     had: frozenset[str] = frozenset()
 
     @property
@@ -73,7 +73,7 @@ class TimelineGrammar:
         if state.what == CODE:
             return self._codes[state.empty] - state.had if state.had else self._codes[state.empty]
         if state.what == TIME:
-            return _times(state.age, state.bins, state.until, state.last and not state.dying)
+            return _times(state.age, state.bins, state.until, state.following)
         if state.what == BIRTHDAY:
             return _only(clock.age_token(int(state.after // YEAR)))
         if state.what == MONTH:
@@ -93,7 +93,7 @@ class TimelineGrammar:
             empty = state.empty and token in (FOLLOWED, SEEN)
             bins = self._bins.get(token, 0)
             had = state.had | {token} if token in self._once else state.had
-            return State(TIME, state.age, bins, last, empty, until=state.until, dying=token == DEATH, had=had)
+            return State(TIME, state.age, bins, last, empty, until=state.until, following=token == FOLLOWED, had=had)
         if state.what == TIME:
             if token in _QUANTILES:
                 return state._replace(bins=0)

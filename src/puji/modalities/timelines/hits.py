@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,15 +85,12 @@ def windows(model: Any, patients: Sequence[Timeline]) -> Iterator[Window]:
             yield Window(index, [*ids[: min(header, stop)], *ids[start : stop + 1]], events)
 
 
-def judge(
-    model: Any, patients: Sequence[Timeline], candidates: Sequence[str], targets: Collection[str] | None = None
-) -> Ranks:
-    """Ranks of ``model`` (`puji.Model`) for the events of ``patients`` that are among ``targets`` (None: ``candidates``).
+def judge(model: Any, patients: Sequence[Timeline], candidates: Sequence[str]) -> Ranks:
+    """Ranks of ``model`` (`puji.Model`) among ``candidates`` for the events of ``patients`` that are such.
 
     An event is a target if something stands before it: another event, or the sex.
     """
     place = {name: number for number, name in enumerate(candidates)}
-    wanted = place.keys() if targets is None else targets
     known = [name for name in candidates if name in model.vocabulary.ids]
     columns = torch.tensor([model.vocabulary.ids[name] for name in known])
     slots = torch.tensor([place[name] for name in known])
@@ -115,7 +112,7 @@ def judge(
             patient = patients[one.patient]
             codes = told[one.patient]
             for at, number in one.events:
-                if codes[number] not in place or codes[number] not in wanted or not (number or patient.sex):
+                if codes[number] not in place or not (number or patient.sex):
                     continue
                 scores = np.full(len(candidates), ABSENT, np.float32)
                 scores[slots] = logits[row, at - 1, columns].numpy()

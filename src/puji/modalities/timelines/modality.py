@@ -65,7 +65,6 @@ class Timelines(Modality[Timeline]):
     tolerance: ClassVar[float] = clock.TOLERANCE
     formats: ClassVar[tuple[str, ...]] = FORMATS
     notes: ClassVar[tuple[str, ...]] = ("timelines.notice",)
-    abstains: ClassVar[bool] = True
     settings: ClassVar[Mapping[str, Any]] = {"dropout": 0.1}
     answer_formats: ClassVar[tuple[str, ...]] = (".ndjson",)
 
@@ -331,7 +330,7 @@ class Timelines(Modality[Timeline]):
         """The record with a bar for each event."""
         from puji.modalities.timelines.draw import picture
 
-        found = [float(np.sum(scores[list(piece.places)])) for piece in self.pieces(record, tokens)]
+        found = [piece.score(scores) for piece in self.pieces(record, tokens)]
         return {
             "image/svg+xml": picture(record, scores=found, naming=self.book.name),
             "image/png": picture(record, scores=found, kind="png", naming=self.book.name),

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from puji.modalities.timelines.codes import uri_of
+from puji.modalities.timelines.conditions import outcome_within
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
 from puji.modality import Answer, Estimate
 
-UNKNOWN = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
-NAMED = re.compile(r"^(?P<outcome>.+) (?P<years>[0-9.e+-]+)y$")
 METHOD = (
     "Share of futures sampled from a sequence model of patient timelines (Puji); research use, no clinical decision"
 )
@@ -44,12 +43,12 @@ def resource(record: Timeline, answer: Answer, number: int) -> dict[str, Any]:
 
 
 def prediction(name: str, estimate: Estimate, age: float) -> dict[str, Any]:
-    """One element of ``prediction``; an estimate named "<outcome> <years>y" holds from ``age`` on for so many years."""
-    told = NAMED.match(name)
-    outcome = told["outcome"] if told else name
+    """One element of ``prediction``; an estimate of what comes within some years holds from ``age`` on."""
+    told = outcome_within(name)
+    outcome = told[0] if told else name
     found: dict[str, Any] = {"outcome": concept(outcome), "probabilityDecimal": round(estimate.value, 6)}
     if told:
-        found["whenRange"] = {"low": _years(age), "high": _years(age + float(told["years"]))}
+        found["whenRange"] = {"low": _years(age), "high": _years(age + told[1])}
     if estimate.coverage < 1:
         interval = (
             f"{100 * estimate.coverage:.0f} % interval of the sampling: {estimate.low:.4f} to {estimate.high:.4f}"

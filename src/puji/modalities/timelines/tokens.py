@@ -49,8 +49,8 @@ def event_tokens(book: Codebook, event: Event, now: float) -> tuple[list[str], f
     """The tokens of an event at the age ``now`` of the clock, and the clock after it."""
     code = book.token(event.code)
     time, after = clock.advance(now, event.age)
-    exact = event.value is not None and code == book.mapped(event.code)
-    number = book.bin(code, event.value or 0.0, event.unit) if exact else None
+    own = code == book.mapped(event.code)  # a value of a code that another tells is of another scale
+    number = book.bin(code, event.value, event.unit) if own and event.value is not None else None
     return [code, *([] if number is None else [QUANTILES[number]]), *time], after
 
 

@@ -38,7 +38,7 @@ def view(book: Codebook, record: Timeline, rng: np.random.Generator, followed: F
     tokens, now = history(book, Timeline(record.sex, record.born, tuple(before), record.end))
     weights = [0.0] * len(front) + [1.0] * len(tokens)
     tokens = [*front, *tokens]
-    if pause is not None and (after or not record.died):
+    if pause is not None:
         told = seen(now, pause)
         if told:
             _, now = clock.advance(now, pause)

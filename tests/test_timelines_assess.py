@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from puji.cli import main
-from puji.commands import judge
+from puji.commands import evaluate, judge
 from puji.engine import network as networks
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
@@ -35,7 +35,8 @@ def model():
 
 @pytest.fixture
 def shipped(model, monkeypatch):
-    monkeypatch.setattr(judge, "load", lambda name, folder: model)
+    for commands in (judge, evaluate):
+        monkeypatch.setattr(commands, "load", lambda name, folder: model)
     return model
 
 

@@ -72,7 +72,7 @@ COMMANDS: dict[str, Callable[[], click.Command]] = {
     "predict": lambda: _modality_group("predict", "judge", "predict_command"),
     "explain": lambda: _modality_group("explain", "judge", "explain_command"),
     "embed": lambda: _modality_group("embed", "judge", "embed_command"),
-    "evaluate": lambda: _modality_group("evaluate", "judge", "evaluate_command"),
+    "evaluate": lambda: _modality_group("evaluate", "evaluate", "evaluate_command"),
     "fit": lambda: _modality_group("fit", "learn", "fit_command"),
     "card": lambda: _modality_group("card", "show", "card_command"),
     "data": lambda: _plain("learn", "data_group"),

@@ -212,3 +212,15 @@ def test_links_and_rights_are_kept(tmp_path):
 def test_a_device_is_written_not_replaced():
     files.atomic_write("/dev/null", "gone")
     assert not Path("/dev/null").is_file()
+
+
+def test_a_titled_picture_is_not_cut_off():
+    """Matplotlib's size is in points, that of the viewBox in pixels: the picture inside must have that of its viewBox."""
+    from puji import figures
+
+    with figures.canvas(4, 2) as figure:
+        figure.subplots().plot([0, 1])
+        told = figures.titled(figures.svg(figure), ["above"])
+    inner = told[told.index("<svg", 5) :].partition(">")[0]
+    assert 'width="288"' in inner and 'height="144"' in inner and "pt" not in inner
+    assert told.startswith('<svg xmlns="http://www.w3.org/2000/svg" width="288" height="176"')

@@ -134,7 +134,11 @@ def titled(picture: str, lines: Sequence[str]) -> str:
     _, _, width, height = (float(number) for number in re.search(r'viewBox="([^"]*)"', picture)[1].split())  # type: ignore[index]
     top = 20.0 * len(lines) + 12
     texts = [outlined(text, 12, 24 + 20 * row, 15 if row == 0 else 12) for row, text in enumerate(lines)]
-    body = re.sub("<svg", f'<svg y="{top:g}"', picture, count=1)
+    # Matplotlib tells its size in points, a third more than the units of its viewBox: left so, the outer picture cuts it off.
+    opening = re.search("<svg[^>]*>", picture)[0]  # type: ignore[index]
+    plain = re.sub(r"""\s(?:width|height)=(?:"[^"]*"|'[^']*')""", "", opening)
+    sized = plain.replace("<svg", f'<svg y="{top:g}" width="{width:g}" height="{height:g}"', 1)
+    body = picture.replace(opening, sized, 1)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height + top:g}" '
         f'viewBox="0 0 {width:g} {height + top:g}">{"".join(texts)}{body}</svg>'

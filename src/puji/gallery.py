@@ -206,10 +206,10 @@ def _image(picture: Picture, caption: Text | str, language: str) -> str:
     return f'<img alt="{escape(words)}" src="data:image/{kind};base64,{base64.b64encode(data).decode("ascii")}">'
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, numeric: bool = False) -> str:
     value = plain(value)
     if value is None:
-        return "<td>–</td>"
+        return '<td class="number">–</td>' if numeric else "<td>–</td>"
     if isinstance(value, bool):
         return f"<td>{'✓' if value else '–'}</td>"
     if isinstance(value, int | float):
@@ -226,12 +226,17 @@ def _number(value: float) -> str:
 def _table(section: Section) -> str:
     rows = section.table[:MOST_ROWS]
     names = list(rows[0])
-    numeric = {name for name in names if all(isinstance(row.get(name), int | float) for row in rows)}
+    numeric = {
+        name
+        for name in names
+        if all(isinstance(row.get(name), int | float | None) for row in rows)
+        and any(row.get(name) is not None for row in rows)
+    }
     head = "".join(
         f'<th class="{"number" if name in numeric else "text"}">{both(section.columns.get(name, name))}</th>'
         for name in names
     )
-    body = "".join("<tr>" + "".join(_cell(row.get(name)) for name in names) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(_cell(row.get(name), name in numeric) for name in names) + "</tr>" for row in rows)
     left = len(section.table) - len(rows)
     more = f'<p class="more">{_both("gallery.more_rows", {"count": left})}</p>' if left else ""
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'

@@ -101,12 +101,13 @@ def landmarks(patients: Sequence[Timeline], horizon: float, seed: int) -> list[t
 
 
 def frequent(book: Codebook, chosen: Sequence[tuple[Timeline, float]], horizon: float) -> list[Outcome]:
-    """The codes that most often came for the first time within the horizon, and death."""
+    """The codes, of none that is measured, that most often came for the first time within the horizon, and death."""
     counts: Counter[str] = Counter()
     for record, age in chosen:
         first = {book.token(event.code): event.age / YEAR for event in reversed(record.events)}
         counts.update(code for code, when in first.items() if age < when <= age + horizon)
-    counts.pop(DEATH, None)
+    for code in (DEATH, *book.edges):  # as for futures: a measurement says more about the clinic than about the patient
+        counts.pop(code, None)
     ordered = sorted(counts, key=lambda code: (-counts[code], code))[:MOST_OUTCOMES]
     return [Outcome(code, frozenset({code})) for code in (*ordered, DEATH)]
 

@@ -39,10 +39,10 @@ ABOUT = {
         " demographics; disorders as ICD-10, medicines as ATC, six measurements, death. Findings and situations (such as"
         " medication reviews) were left out. What the weights say about a real person is what the simulator's authors wrote"
         " into it: they show what the program does. Train on your own patients.\n\n"
-        "Made by tools/synthea_cohort.py (patients 0 to 1,576 of its seed) and `puji.fit` with size micro, minutes 11, holdout .1,"
-        " setup mapping tools/synthea_codes.csv, settings dropout .15, batch_tokens 3072, decay_share .6. The tables of follow-up"
-        " and of codes that come once in a life were learned again from the same training records after training, when the code"
-        " for them had come; training had used an earlier table of follow-up for those who died.\n"
+        "Made by tools/synthea_cohort.py (patients 0 to 1,576 of its seed) and `puji.fit` with size micro, minutes 11, holdout"
+        " .1, setup mapping tools/synthea_codes.csv, settings dropout .15, batch_tokens 3072, decay_share .6. The tables of"
+        " follow-up and of codes that come once in a life were learned again from the same training records after training,"
+        " when the code for them had come; training had used an earlier table of follow-up for those who died.\n"
     ),
 }
 

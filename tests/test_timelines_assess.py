@@ -133,7 +133,12 @@ def test_a_report_of_predictions_and_one_of_a_cohort(shipped, tmp_path, capsys):
     words = ["evaluate", "timelines", str(source), "--predictions", "--horizon", "1", "--futures", "3"]
     assert main([*words, "--outcomes", "I10", "--out", str(tmp_path / "report.html")]) == 0
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert "next event, top 10" in page and "评估报告" in page and "synthea" not in page
+    assert (
+        "next event, first ten" in page
+        and "下一事件：前 10 位命中率" in page
+        and "评估报告" in page
+        and "synthea" not in page
+    )
     again = ["evaluate", "timelines", str(source), "--reference", f"train={source}", "--reference", f"test={source}"]
     assert main([*again, "--out", str(tmp_path / "cohort.html")]) == 0
     assert (tmp_path / "cohort.html").read_text("utf-8").count("<img") == 6

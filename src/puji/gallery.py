@@ -219,7 +219,8 @@ def _cell(value: Any, numeric: bool = False) -> str:
 
 def _number(value: float) -> str:
     """Three digits, or all of a whole number."""
-    places = 0 if isinstance(value, int) or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    size = abs(value)
+    places = 0 if isinstance(value, int) or size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{value:,.{places}f}".replace("-", "−")
 
 

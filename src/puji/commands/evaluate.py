@@ -10,13 +10,14 @@ from puji.commands.fields import checked, field_options, modality_class, take_as
 from puji.commands.generate import load
 from puji.commands.interface import Argument, Command, option
 from puji.commands.judge import Refused, model_option, out_options, records_of
-from puji.commands.output import check_out, exists, note, progress, rows_to
+from puji.commands.output import as_table, check_out, exists, note, progress, rows_to
 from puji.errors import Invalid
 from puji.files import atomic_write
-from puji.language import current, has_text, translate
+from puji.language import catalogue, current, has_text, translate
 from puji.tables import TABLES
 
 if TYPE_CHECKING:
+    from puji.gallery import Text
     from puji.modality import Assessment, Raw
 
 FEW = 10_000
@@ -45,7 +46,8 @@ def evaluate_command(name: str) -> Command:
         else:
             with rows_to(out, form, name) as rows:
                 for key, metric in found.metrics.items():
-                    rows.write(metric_row(key, metric))
+                    told = heading(name, key).text(current()) if as_table(out, form) else key
+                    rows.write(metric_row(told, metric))
         for text in cautions(name, found.metrics):
             note("cli.note", text=text)
         if out is not None:
@@ -96,7 +98,10 @@ def report(name: str, found: Assessment, card: Mapping[str, Any]) -> str:
     from puji.gallery import Chapter, Section, Text
 
     columns = ("metric", "value", "low", "high", "n")
-    rows = [{column: metric_row(key, one)[column] for column in columns} for key, one in found.metrics.items()]
+    rows = [
+        {column: metric_row(heading(name, key), one)[column] for column in columns}
+        for key, one in found.metrics.items()
+    ]
     heads = {column: Text(f"cli.column.{column}") for column in columns}
     sections = [Section(Text("report.figures"), Text("report.interval"), table=rows, columns=heads)]
     if pictures := found.figures():
@@ -132,7 +137,16 @@ def contents(modality: Any, path: Path) -> list[Raw | Invalid]:
     return found
 
 
-def metric_row(key: str, metric: Any) -> Mapping[str, Any]:
+def heading(name: str, metric: str) -> Text:
+    """The name of a metric for people: each of its parts, which commas divide, by the message ``<name>.metric.<part>``."""
+    from puji.gallery import Text
+
+    first, comma, rest = metric.partition(", ")
+    told = Text(key if (key := f"{name}.metric.{first}") in catalogue("en") else first)
+    return Text("report.metric_of", {"what": told, "rest": heading(name, rest)}) if comma else told
+
+
+def metric_row(key: str | Text, metric: Any) -> Mapping[str, Any]:
     """One table row of a metric; the arrow says which way is better."""
     arrow = {"up": "↑", "down": "↓"}.get(metric.better, "")
     return {

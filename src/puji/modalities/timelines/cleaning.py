@@ -43,6 +43,9 @@ UNITS = {
     **dict.fromkeys(("公斤", "kg"), "kg"),
     **dict.fromkeys(("厘米", "cm"), "cm"),
     **dict.fromkeys(("celsius", "°c", "℃", "cel"), "Cel"),
+    **dict.fromkeys(("μmol/l", "umol/l", "mcmol/l"), "umol/L"),
+    **dict.fromkeys(("μg/l", "ug/l", "mcg/l"), "ug/L"),
+    **dict.fromkeys(("μiu/ml", "uiu/ml", "miu/l"), "m[IU]/L"),
 }
 """Spellings in lower case -> UCUM."""
 
@@ -223,6 +226,8 @@ def _age(row: Row, start: float) -> float | None:
 def unit(text: str) -> str:
     """A unit in UCUM where we know its spelling, else as it stands."""
     told = unicodedata.normalize("NFKC", text).strip()
+    if counts := _COUNTS.fullmatch(told):
+        return f"10*{counts[1]}/L"
     return UNITS.get(told.lower(), told)
 
 
@@ -230,7 +235,10 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip().lower()
 
 
+_COUNTS = re.compile(r"[x×*]?10[\^*]?(\d{1,2})/[Ll升]")
+"""Cells in a litre: ×10⁹/L, 10^9/L, 10*9/L."""
 _CHINESE = re.compile(r"(\d{4})年(\d{1,2})月(?:(\d{1,2})日?)?(.*)")
+_HALVES = ("上午", "下午", "中午", "凌晨", "早上", "晚上")
 _NUMBERS = re.compile(r"(\d{4})[-/.]?(\d{2}|\d(?=[-/.]))[-/.]?(\d{1,2})?(.*)")
 
 
@@ -240,17 +248,20 @@ def moment(text: str) -> float | None:
     ISO 8601, 2024/3/5, 20240305, 2024年3月5日 14:30; a time zone is kept, without one the time counts as UTC.
     """
     told = unicodedata.normalize("NFKC", text).strip()
-    if re.fullmatch(r"\d{4}", told):
-        told += "-07-01"
+    if re.fullmatch(r"\d{4}年?", told):
+        told = f"{told[:4]}-07-01"
     elif re.fullmatch(r"\d{4}-\d{2}", told):
         told += "-15"
     if match := (_CHINESE.fullmatch(told) or _NUMBERS.fullmatch(told)):
         year, month, day, rest = match.groups()
-        clock = re.sub("[时点]", ":", rest.strip(" Tt")).replace("分", ":").rstrip("秒: ")
+        half = next((word for word in _HALVES if rest.strip().startswith(word)), "")
+        clock = re.sub("[时点]", ":", rest.strip().removeprefix(half).strip(" Tt")).replace("分", ":").rstrip("秒: ")
         told = f"{year}-{int(month):02d}-{int(day or 15):02d}"
         if clock:
             hour, sign, more = clock.partition(":")
-            told += f" {int(hour):02d}:{more or '00'}" if sign and hour.isdigit() else f" {clock}"
+            if half in ("下午", "晚上") and hour.isdigit() and int(hour) < 12:
+                hour = str(int(hour) + 12)
+            told += f" {int(hour):02d}:{more or '00'}" if (sign or half) and hour.isdigit() else f" {clock}"
     try:
         found = datetime.fromisoformat(told)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

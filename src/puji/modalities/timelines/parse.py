@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -65,8 +66,8 @@ def _finite(value: Any) -> bool:
 def typed(text: str) -> Timeline:
     """A timeline as a person types it, or its JSON. Raises Invalid.
 
-    Parts with ";" between them: first the sex and the year of birth, then events: a code, the age in years, and if there is one
-    a value and its unit. "now 63.5" tells until when the patient was followed.
+    Parts with ";" between them: first the sex and the year of birth, then events: a code, the age in years (51.2 or 51.2岁), and
+    if there is one a value and its unit. "now 63.5" tells until when the patient was followed.
     """
     text = text.strip()
     if text.startswith("{"):
@@ -74,23 +75,25 @@ def typed(text: str) -> Timeline:
             return checked(revived(text))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Invalid("timelines.no_timeline") from error
-    first, *parts = [part.strip() for part in re.split("[;；\n]", text)]
+    # Full-width digits and punctuation, as a Chinese keyboard writes them, are the same characters.
+    first, *parts = [part.strip() for part in re.split("[;\n]", unicodedata.normalize("NFKC", text))]
     sex: Sex = ""
     born = None
-    for word in re.split("[,，\\s]+", first):
-        if word.lower() in _SEXES:
-            sex = _SEXES[word.lower()]
-        elif re.fullmatch("[12][0-9]{3}年?", word):
-            born = int(word[:4])
-        elif word:
+    for word in re.split("[,、\\s]+", first):
+        told = _SEXES.get(word.lower(), "")
+        year = re.fullmatch("([12][0-9]{3})(年|年生)?", word)
+        if word and not told and not year:
             raise Invalid("timelines.typed", place=1)
-    events, end = [], 0.0
+        if (told and sex not in ("", told)) or (year and born not in (None, int(year[1]))):
+            raise Invalid("timelines.typed_twice")
+        sex, born = told or sex, int(year[1]) if year else born
+    events, end = [], None
     for place, part in enumerate(parts, start=2):
         if not part:
             continue
         code, *numbers = part.split()
         try:
-            age = float(numbers[0]) * YEAR
+            age = float(numbers[0].removesuffix("岁")) * YEAR
             value = float(numbers[1]) if len(numbers) > 1 else None
         except (IndexError, ValueError) as error:
             raise Invalid("timelines.typed", place=place) from error
@@ -98,4 +101,7 @@ def typed(text: str) -> Timeline:
             end = age
             continue
         events.append(Event(age, normalised(code), value, unit(" ".join(numbers[2:]))))
-    return checked(Timeline(sex, born, tuple(events), max([end, *(event.age for event in events)])))
+    last = max((event.age for event in events), default=0.0)
+    if end is not None and end < last:
+        raise Invalid("timelines.typed_after_now", now=f"{end / YEAR:g}", age=f"{last / YEAR:g}")
+    return checked(Timeline(sex, born, tuple(events), last if end is None else end))

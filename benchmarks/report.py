@@ -253,7 +253,7 @@ def timelines(results: dict[str, Any]) -> str:
     return (
         f"{int(results['mean']['targets']):,} targets of val.bin; the next event's age is not told. Ours less the table of age"
         f" and sex, past excluded, first seed, patients resampled: {told}.\n\n{table(head, rows)}\n\n"
-        "A cohort as large as the training set, of the first seed"
+        "Cohorts of the first seed, as large as the training set or so many times as large"
         f" ({made['patients_per_second']:.0f} patients a second; {made['copies_of_held_out']:.4f} of the held-out patients have"
         " the codes of a training patient):\n\n"
         + table(

@@ -170,15 +170,16 @@ def outcome(records: Sequence[Timeline], code: str, age: float = AGE, horizon: f
 
 
 def transfer(
-    real: Sequence[Timeline], synthetic: Sequence[Timeline], test: Sequence[Timeline]
+    real: Sequence[Timeline], synthetic: Sequence[Timeline], test: Sequence[Timeline], times: int = 1
 ) -> tuple[float, float, int]:
     """Mean AUROC on real ``test`` patients of classifiers trained on synthetic and on real ones, and for how many outcomes.
 
     The outcomes are those most frequent in the real training patients; inputs, classifier and its penalty are fixed.
+    ``times``: the most synthetic patients for each real one.
     """
     real, synthetic, test = (at_risk(cohort) for cohort in (real, synthetic, test))
     size = min(len(real), len(synthetic))
-    real, synthetic = real[:size], synthetic[:size]
+    real, synthetic = real[:size], synthetic[: times * size]
     known = sorted({event.code for one in real for event in one.events} - {DEATH})
     counts = {code: np.nansum(outcome(real, code)) for code in (*known, DEATH)}
     wanted = sorted(counts, key=lambda code: (-counts[code], code))[:DISEASES]

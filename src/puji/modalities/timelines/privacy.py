@@ -9,8 +9,6 @@ import numpy as np
 from puji.modalities.timelines.fidelity import auroc
 from puji.modalities.timelines.timeline import Timeline
 
-BLOCK = 512
-"""Patients compared at once."""
 RESAMPLES = 200
 
 
@@ -25,30 +23,26 @@ def nearest(records: Sequence[Timeline], others: Sequence[Timeline]) -> np.ndarr
 
     A code counts together with the five years of life in which it first came, and once more without.
     """
-    told = [_told(one) for one in records]
     theirs = [_told(one) for one in others]
-    place = {item: number for number, item in enumerate(sorted(set().union(*told, *theirs), key=repr))}
-    right = _matrix(theirs, place)
-    sizes = right.sum(1)
+    sizes = np.array([len(items) for items in theirs])
+    holders: dict[tuple[str, int], list[int]] = {}
+    for number, items in enumerate(theirs):
+        for item in items:
+            holders.setdefault(item, []).append(number)
+    listed = {item: np.array(numbers) for item, numbers in holders.items()}
     result = np.ones(len(records))
-    for start in range(0, len(records), BLOCK):
-        left = _matrix(told[start : start + BLOCK], place)
-        both = left @ right.T
-        distance = 1.0 - both / np.maximum(left.sum(1)[:, None] + sizes[None] - both, 1.0)
-        result[start : start + BLOCK] = distance.min(1)
+    for row, record in enumerate(records):
+        items = _told(record)
+        shared = [listed[item] for item in items if item in listed]
+        if shared:
+            both = np.bincount(np.concatenate(shared), minlength=len(others))
+            result[row] = 1.0 - (both / (len(items) + sizes - both)).max()
     return result
 
 
 def _told(record: Timeline) -> set[tuple[str, int]]:
     first = {event.code: event.age for event in reversed(record.events)}
     return {(code, -1) for code in first} | {(code, int(age // (5 * 365.25))) for code, age in first.items()}
-
-
-def _matrix(told: Sequence[set[tuple[str, int]]], place: dict[tuple[str, int], int]) -> np.ndarray:
-    found: np.ndarray = np.zeros((len(told), len(place)), np.float32)
-    for row, items in enumerate(told):
-        found[row, [place[item] for item in items]] = 1.0
-    return found
 
 
 def membership(

@@ -65,6 +65,12 @@ def measured(name: str) -> dict[str, str]:
             key: f"{one['value']:.3f}" + ("" if one["low"] is None else f" ({one['low']:.3f} to {one['high']:.3f})")
             for key, one in results["metrics"].items()
         }
+    elif "bits_per_character" in results:  # of models trained in the same way on the training part of the lists alone
+        for key, value in results["mean"].items():
+            told[f"bits per character of unseen names: {key} ({len(results['seeds'])} seeds, other weights)"] = (
+                f"{value:.3f}"
+            )
+        told["of Kneser-Ney of order 7"] = ", ".join(f"{k} {v:.3f}" for k, v in results["kneser_ney"].items())
     return {**told, "command": f"`{content['command']}`, commit {content['commit']}, {content['date']}"}
 
 

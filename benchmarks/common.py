@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import puji
 from puji.training import commit, machine
 
 HERE = Path(__file__).parent
@@ -30,11 +31,17 @@ def write(suite: str, results: dict[str, Any], *, quick: bool, seconds: float) -
         "commit": COMMIT,
         "seconds": round(seconds, 1),
         "machine": machine(),
+        "checkpoints": released(),
         "versions": {name: version(name) for name in PACKAGES},
         "results": results,
     }
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return path
+
+
+def released() -> dict[str, str]:
+    """The released checkpoints and the hashes that the index has of them."""
+    return {name: one["sha256"] for name, one in puji.shipped().items()}
 
 
 def read(suite: str) -> dict[str, Any] | None:

@@ -95,14 +95,16 @@ def atom_parts(smiles: str) -> dict[str, NDArray[np.float64]]:
     return {"logp": logp[:heavy], "tpsa": tpsa}
 
 
-def molecules(model: Any, smiles: Sequence[str], neutral: Sequence[str] = ("<pad>", "C")) -> dict[str, Any]:
+def molecules(model: Any, smiles: Sequence[str]) -> dict[str, Any]:
     """Faithfulness of the shipped model's explanations, and their rank correlation with the true parts of the atoms.
 
-    ``neutral``: tokens tried as what stands for no evidence. An atom's place in a SMILES is its index in RDKit.
+    Two tokens stand for no evidence in turn: that of the modality, which is what `puji explain` uses, and padding. An atom's
+    place in a SMILES is its index in RDKit.
     """
     from puji.modalities.molecules.tokens import OUTSIDE
 
     rows: dict[str, Any] = {}
+    neutral = (model.modality.neutral, "<pad>")
     for name, token, method in itertools.product(("logp", "tpsa"), neutral, METHODS):
         if method.endswith("delete") and token != neutral[0]:
             continue  # deletion puts nothing in

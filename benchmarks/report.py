@@ -369,6 +369,13 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
 )
 
 
+RELEASED = {
+    **dict.fromkeys(("molecules_quality", "molecules_conditions", "sampling", "startup", "explanations"), "molecules"),
+    "timelines_weights": "timelines",
+}
+"""Suites that measure a released checkpoint, and which."""
+
+
 def page() -> str:
     """The whole of RESULTS.md."""
     parts = [
@@ -382,6 +389,9 @@ def page() -> str:
             continue
         machine, versions = content["machine"], content["versions"]
         parts.append(f"## {title}")
+        name = RELEASED.get(suite)
+        if name and content["checkpoints"].get(name) != common.released()[name]:
+            parts.append(f"**Measured with earlier weights of {name} than those released now.**")
         parts.append(told(content["results"]))
         parts.append(
             f"`{content['command']}`, {content['date']}, commit {content['commit']}, {content['seconds']:.0f} s on"

@@ -15,7 +15,8 @@ import numpy as np
 import puji
 from benchmarks import simulator
 from benchmarks.simulator import NAMES
-from puji.modalities.timelines.fidelity import auroc, logistic
+from puji.modalities.timelines.assess import calibration_slope
+from puji.modalities.timelines.fidelity import auroc
 from puji.modalities.timelines.timeline import DEATH, Timeline
 
 TRAINING, TEST, COHORT = 100_000, 400, 20_000
@@ -56,15 +57,6 @@ def ours(model: Any, kept: list[Timeline], age: float) -> np.ndarray:
     return found
 
 
-def slope(risks: np.ndarray, came: np.ndarray) -> float:
-    """Calibration slope: of a logistic regression of what came on the log odds of the risk; 1 is best (Cox 1958)."""
-    limited = np.clip(risks, 0.5 / FUTURES, 1 - 0.5 / FUTURES)
-    odds = np.log(limited / (1 - limited))
-    told = logistic(odds[:, None], came)
-    low, high = told(np.array([[0.0], [1.0]]))
-    return float(high - low)
-
-
 def judge(risks: dict[str, np.ndarray], came: np.ndarray) -> dict[str, Any]:
     """AUROC above chance of each row of ``risks``, as a share of the oracle's; calibration."""
     found: dict[str, Any] = {"outcomes": {}}
@@ -77,7 +69,7 @@ def judge(risks: dict[str, np.ndarray], came: np.ndarray) -> dict[str, Any]:
     found["auroc"] = mean
     found["share"] = {who: (value - 0.5) / (mean["oracle"] - 0.5) for who, value in mean.items()}
     flat = ~np.isnan(came)
-    found["slope"] = {who: slope(told[flat], came[flat]) for who, told in risks.items()}
+    found["slope"] = {who: calibration_slope(told[flat], came[flat]) for who, told in risks.items()}
     found["events over expected"] = {who: float(came[flat].sum() / told[flat].sum()) for who, told in risks.items()}
     return found
 

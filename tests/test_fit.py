@@ -41,6 +41,16 @@ def test_the_split_keeps_groups_together():
     assert again.held_out == found.held_out
 
 
+def test_the_share_held_out_goes_by_the_number_of_records(monkeypatch):
+    few = corpus.load(Molecules(), EXAMPLES)
+    monkeypatch.setattr(corpus, "MANY", 400)
+    many = corpus.load(Molecules(), EXAMPLES)
+    assert (
+        len(few.held_out) > 3 * len(many.held_out)
+        and few.held_out == corpus.load(Molecules(), EXAMPLES, share=0.1).held_out
+    )
+
+
 def test_workers_and_cache_change_nothing(tmp_path):
     alone = corpus.load(Molecules(), EXAMPLES, share=0.1)
     shared = corpus.load(Molecules(), EXAMPLES, share=0.1, workers=2, cache=tmp_path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydantic import BaseModel
 
 from puji.engine import network
 from puji.engine.vocabulary import Vocabulary
+from puji.errors import Invalid
 from puji.modality import END, Estimate, Futures, Modality, Raw
 from puji.model import Model
 
@@ -96,3 +99,31 @@ def test_futures_depend_on_the_seed_alone(model):
     assert model.modality.futures != futures
     model.predict("A", seed=1, n=300)
     assert model.modality.futures[:200] == futures
+
+
+class Broken(Alternating):
+    """As `Alternating`, but after B nothing may follow."""
+
+    def allowed(self, state):
+        return () if state == "broken" else super().allowed(state)
+
+    def advance(self, state, token):
+        return "broken" if token == "B" else super().advance(state, token)
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_futures_that_come_to_a_dead_end_do_not_count(model, monkeypatch, stuck):
+    broken = Broken()
+    if stuck:
+        monkeypatch.setattr(broken, "allowed", lambda state: ())
+    ask = model.modality.question("A", Visits.Ask())
+    monkeypatch.setattr(model.modality, "question", lambda record, _: replace(ask, grammar=broken))
+    if stuck:
+        with pytest.raises(Invalid, match="No sampled future"):
+            model.predict("A")
+        return
+    answer = model.predict("A")
+    futures = model.modality.futures
+    assert 0 < len(futures) < 200 and all("B" not in future for future in futures)
+    assert answer.estimates["A"].value == sum("A" in future for future in futures) / len(futures)
+    assert "predict.lost" in answer.notes

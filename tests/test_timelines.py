@@ -421,6 +421,7 @@ def test_what_a_person_types(kind):
     assert (record.sex, record.born, record.end) == ("female", 1956, 60 * YEAR)
     assert record.events[1].value == 7.9 and record.events[1].unit == "%"
     assert kind.parse("女，1956年；E11 51.2；死亡 70").died
+    assert kind.parse("女性 1956; 死亡 70").sex == "female"
     assert kind.parse("女、１９５６年生；Ｅ11　51.2岁；至今 60岁") == kind.parse("female 1956; E11 51.2; now 60")
     for wrong in (
         "",

@@ -368,6 +368,14 @@ def test_a_dump_reads_back_with_its_subjects(tmp_path):
     assert reasons(refused) == {"read.json": (1, 3)}
 
 
+def test_a_folder_may_hold_dumps_beside_other_files(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(one.dump() + "\n" for one in RECORDS))
+    (tmp_path / "b.csv").write_text("subject,sex,born,age,code\nx1,F,1950,50,I10\nx1,F,1950,60,E11\n")
+    found, refused = read(tmp_path)
+    assert [Timelines().preprocess(Raw(one)).subject for one in found] == [*(one.subject for one in RECORDS), "x1"]
+    assert not refused
+
+
 # -- what hostile users brought ---------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from puji.commands.interface import Group, Typed, option, option_name, unknown
 from puji.errors import Invalid
 from puji.language import translate
 
-FAILURES = ("files.", "checkpoint.unwritable", "generate.nothing", "train.")
+FAILURES = ("files.", "checkpoint.unwritable", "generate.nothing", "fit.diverged")
 """Reasons that are a failure of the work (exit code 1), not of the line or of what was given (2)."""
 
 

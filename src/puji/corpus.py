@@ -27,6 +27,8 @@ from puji.modality import Modality, Raw, Record
 
 CHUNK = 2000
 """Raw records that a worker process cleans at a time."""
+MANY = 100_000
+"""Records of which a hundredth is enough to watch the loss by."""
 KEPT_REFUSALS = 1000
 """Refusals kept with their place; all are counted."""
 
@@ -67,14 +69,14 @@ def fingerprint(source: Path) -> str:
 
 
 def load(
-    modality: Modality[Record], source: Path, *, share: float, cache: Path | None = None, workers: int = 1
+    modality: Modality[Record], source: Path, *, share: float | None = None, cache: Path | None = None, workers: int = 1
 ) -> Corpus[Record]:
     """Read, clean and split ``source``.
 
     Parameters
     ----------
-    share : float
-        Share of the groups that is held out for validation, 0 to below 1.
+    share : float, optional
+        Share of the groups that is held out for validation, 0 to below 1; default 0.1, or 0.01 from `MANY` records on.
     cache : Path, optional
         Folder in which the cleaned records are kept, so that the next run over the same source starts at once.
     workers : int
@@ -96,6 +98,8 @@ def load(
     if not lines:
         first = f" {corpus.refusals[0].message()}" if corpus.refusals else ""
         raise Invalid("data.nothing", source=str(source), refused=corpus.refused.total(), first=first)
+    if share is None:
+        share = 0.01 if len(lines) >= MANY else 0.1
     out = {group: held_out(group, share) for group in set(groups)}
     for line, group in zip(lines, groups, strict=True):
         (corpus.held_out if out[group] else corpus.training).append(modality.revive(line))

@@ -199,7 +199,7 @@ class Modality(ABC, Generic[Record]):
     longest: ClassVar[int | None] = None
     """The most tokens of a generated record; None: the context."""
     Conditions: ClassVar[type[BaseModel]] = Nothing
-    """What a user may ask of generation: becomes command-line options, API schema and web form."""
+    """What a user may ask of generation: becomes command-line options."""
     Ask: ClassVar[type[BaseModel]] = Nothing
     """What a user may ask of prediction. Where its field ``unfamiliar`` is "abstain", a record that is unlike the training data
     gets no estimates."""
@@ -211,7 +211,7 @@ class Modality(ABC, Generic[Record]):
     datasets: ClassVar[Mapping[str, Callable[[], Path]]] = {}
     """Public data that ``puji data get`` brings: name -> function that fetches it and gives its path."""
     neutral: ClassVar[str] = END
-    """The token that stands for "nothing told here" when an explanation takes evidence away; an ordinary one works best."""
+    """The token that stands for "nothing told here" when an explanation takes evidence away: one that training showed often."""
     formats: ClassVar[tuple[str, ...]] = ()
     """File name endings of the field's own formats that `write` knows, beside or instead of csv, jsonl and parquet."""
 

@@ -34,6 +34,8 @@ from puji.tables import TABLES, write_table
 DRAWING = Drawing()
 UNFAMILIAR = 0.01
 """Share of held-out records that count as unlike the training data."""
+MOST_LOST = 0.01
+"""Share of sampled futures without an end above which the answer says so."""
 
 
 @dataclass
@@ -209,9 +211,14 @@ class Model(Generic[Record]):
         likelihood, familiar = self._familiar(self.modality.evidence(known, wanted))
         if familiar is False and getattr(wanted, "unfamiliar", "answer") == "abstain":
             return Answer({}, likelihood, familiar, notes=(*self.modality.notes, "predict.abstained"))
-        estimates = self._compare(question) if isinstance(question, Candidates) else self._sample(question, seed)
-        unfamiliar = ("predict.unfamiliar",) if familiar is False else ()
-        return Answer(estimates, likelihood, familiar, notes=(*self.modality.notes, *question.notes, *unfamiliar))
+        notes = [*self.modality.notes, *question.notes]
+        if isinstance(question, Candidates):
+            estimates = self._compare(question)
+        else:
+            estimates, lost = self._sample(question, seed)
+            notes += ["predict.lost"] if lost > MOST_LOST else []
+        notes += ["predict.unfamiliar"] if familiar is False else []
+        return Answer(estimates, likelihood, familiar, notes=tuple(notes))
 
     def familiar(self, record: Record | str) -> bool | None:
         """Whether a record is like the training data; None where the checkpoint does not tell."""
@@ -231,7 +238,8 @@ class Model(Generic[Record]):
         pairs = [(ids, continuation) for (ids, _), continuation in zip(prompts, continuations, strict=True)]
         return question.answer(score.score(self.network, pairs, headers=[header for _, header in prompts]))
 
-    def _sample(self, question: Futures, seed: int) -> Mapping[str, Estimate]:
+    def _sample(self, question: Futures, seed: int) -> tuple[Mapping[str, Estimate], float]:
+        """The answer, and the share of futures that came to a dead end or to no end: they say nothing and do not count."""
         start, header = flow.pinned(self.modality, self.vocabulary, question.prompt)
         prompts = (Prompt(tuple(start), seed=seed * 2**32 + row, header=header) for row in range(question.n))
         clocks = [question.clock() for _ in range(question.n)]
@@ -243,8 +251,10 @@ class Model(Generic[Record]):
             max_new_tokens=100 * self.network.config.max_position_embeddings,
             stop=lambda row, token: clocks[row](self.vocabulary.words[token]),
         )
-        futures = {one.index: self.vocabulary.decode(one.ids) for one in decoded}
-        return question.answer([futures[row] for row in range(question.n)])
+        ran = {one.index: self.vocabulary.decode(one.ids) for one in decoded if one.ended in ("end", "stop")}
+        if not ran:
+            raise Invalid("predict.all_lost")
+        return question.answer([ran[row] for row in sorted(ran)]), 1 - len(ran) / question.n
 
     def log_likelihood(self, records: Sequence[Record | str] | str) -> np.ndarray:
         """Natural log of the probability of each record's body, shape (len(records),)."""

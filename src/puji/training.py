@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ VALIDATION = 2000
 """Most held-out records that the loss is measured on."""
 TOLD = 20
 """Refusals of records that are told one by one."""
+NOT_TOLD = ("minutes", "epochs", "seed", "log_every", "evaluate_every", "save_every", "progress", "ahead", "threads")
+"""Settings that the card leaves out: they change no result, or stand elsewhere in it."""
 
 
 def fit(
@@ -86,6 +88,8 @@ def fit(
     kind = registry.modality(modality) if isinstance(modality, str) else modality
     tell = note or (lambda key, details: None)
     instance = kind()
+    if holdout is not None and not 0 <= holdout < 1:
+        raise Invalid("fit.holdout", source="--holdout", holdout=holdout)
     if minutes is None and epochs is None:
         minutes = 30.0
     options = _settings(
@@ -109,7 +113,7 @@ def fit(
     if not resume and states(run):
         raise Invalid("fit.run_exists", source=str(run))
     with heard():
-        records = corpus.load(instance, source, share=_share(holdout, source), cache=run, workers=workers)
+        records = corpus.load(instance, source, share=holdout, cache=run, workers=workers)
     refused = sum(records.refused.values())
     tell("fit.read", {"training": len(records.training), "held_out": len(records.held_out), "refused": refused})
     for refusal_ in records.refusals[:TOLD]:
@@ -148,7 +152,9 @@ def fit(
         )
     except OSError as error:
         raise refusal(error, run) from error
-    except (ValueError, FloatingPointError) as error:
+    except FloatingPointError as error:
+        raise Invalid("fit.diverged", why=str(error)) from error
+    except ValueError as error:
         raise Invalid("fit.failed", why=str(error)) from error
     provenance = {
         "version": _version(),
@@ -163,9 +169,8 @@ def fit(
         "commit": commit(),
         "machine": machine(),
         "parameters": networks.parameters(network),
-        "settings": {
-            name: getattr(options, name) for name in ("batch_tokens", "learning_rate", "optimizer", "schedule")
-        },
+        "settings": {name: value for name, value in asdict(options).items() if name not in NOT_TOLD},
+        "setup": setup or {},
         "training": {
             "steps": result.steps,
             "epochs": round(result.epochs, 4),
@@ -211,16 +216,6 @@ def _settings(
         return replace(options, **{**defaults, **more})
     except (TypeError, ValueError) as error:
         raise Invalid("fit.failed", why=str(error)) from error
-
-
-def _share(holdout: float | None, source: Path) -> float:
-    if holdout is not None:
-        if not 0 <= holdout < 1:
-            raise Invalid("fit.holdout", source="--holdout", holdout=holdout)
-        return holdout
-    paths = source.rglob("*") if source.is_dir() else [source]
-    size = sum(path.stat().st_size for path in paths if path.is_file())
-    return 0.01 if size > 4_000_000 else 0.1
 
 
 def machine() -> dict[str, Any]:

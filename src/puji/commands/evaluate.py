@@ -88,7 +88,7 @@ def predicted(name: str, given: str, model: Any, ask: Any) -> tuple[Assessment, 
     refused = Refused()
     records = [one.record for one in refused.sift(records_of(model, given))]
     refused.close()
-    with progress("cli.evaluating", len(records)) as step:
+    with progress("cli.evaluating", None) as step:  # not every record can be asked about
         return model.modality.assess(model, records, ask, step), model.card
 
 

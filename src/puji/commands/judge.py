@@ -239,7 +239,7 @@ def explain_command(name: str) -> Command:
     """``puji explain <name> INPUT --target ...``."""
 
     def run(given: str, target: str, method: str, out: Path | None, form: str | None, model: Path | None) -> None:
-        check_out(out, form, (".svg", *TABLES))
+        check_out(out, form, (*ENDINGS.values(), *TABLES))
         loaded = load(name, model)
         refused = Refused()
         records = list(islice(refused.sift(records_of(loaded, given)), 2))

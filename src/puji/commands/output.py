@@ -169,8 +169,10 @@ def fitting(rows: Sequence[Mapping[str, Any]], width: int, modality: str = "") -
 
 
 @contextmanager
-def progress(key: str, total: int, rows_on_terminal: bool = False) -> Iterator[Any]:
+def progress(key: str, total: int | None, rows_on_terminal: bool = False) -> Iterator[Any]:
     """A progress bar on stderr if that is a terminal; gives a function to call once for each finished record.
+
+    ``total``: None where it is not known.
 
     There is none where rows appear on the terminal one by one: they say how far the work is.
     """

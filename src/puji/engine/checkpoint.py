@@ -229,7 +229,10 @@ def _digest(about: Mapping[str, Any]) -> str:
 
 
 def check_index(folder: Path, entry: Mapping[str, Any]) -> None:
-    """Compare a released folder with its entry in index.json (name, version, bytes, sha256). Raises Invalid."""
+    """Compare a released folder with its entry in index.json. Raises Invalid.
+
+    The hash is that of modality.json, which holds the hashes of all other files.
+    """
     _check(folder / PROVENANCE, {"bytes": None, "sha256": entry["sha256"]})
 
 

@@ -59,6 +59,7 @@ class Names(Modality[Name]):
     Conditions: ClassVar[type[BaseModel]] = wanted.Conditions
     Ask: ClassVar[type[BaseModel]] = wanted.Ask
     datasets: ClassVar[Mapping[str, Callable[[], Path]]] = {"drug-names": get_drug_names}
+    settings: ClassVar[Mapping[str, Any]] = {"dropout": 0.2}
     notes: ClassVar[tuple[str, ...]] = ("names.notice",)
     """Keys of what every answer says."""
     asked: ClassVar[float] = views.ASKED

@@ -98,17 +98,17 @@ class Refusals:
             yield Invalid(reason, source=source, line=line or None, rows=count, **dict(details))
 
 
-def patients(rows: Iterable[tuple[Row, str] | Invalid]) -> Iterator[Raw | Invalid]:
+def patients(rows: Iterable[tuple[Row, str] | Raw | Invalid]) -> Iterator[Raw | Invalid]:
     """A `Timeline` for each subject that ``rows`` (each with its file) tell of, then what was dropped, counted.
 
-    Refusals in ``rows`` come out at once.
+    Refusals and whole patients in ``rows`` come out at once.
     """
     refused = Refusals()
     held: list[tuple[Row, str]] = []
     with tempfile.TemporaryDirectory(prefix="puji-") as folder:
         spilled = 0
         for item in rows:
-            if isinstance(item, Invalid):
+            if isinstance(item, Raw | Invalid):
                 yield item
                 continue
             held.append(item)

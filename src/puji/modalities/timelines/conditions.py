@@ -124,8 +124,6 @@ class Outcome:
 def code_of(text: str, option: str = "") -> str:
     """The code that a person typed, "I10" or "ICD10/I10" or "death". Raises Invalid for what is none."""
     text = text.strip()
-    if text.upper() in (DEATH, "MEDS_DEATH") or text == "死亡":
-        return DEATH
     if not text or any(character.isspace() for character in text):
         raise Invalid("timelines.code", source=option, value=text[:40])
     return normalised(text)

@@ -58,7 +58,7 @@ def alike(real: Sequence[Timeline], other: Sequence[Timeline]) -> dict[str, Metr
         "onset age KS": Metric(fidelity.onset_ages(real, other), n, "down"),
         "events per patient KS": Metric(fidelity.kolmogorov_smirnov(*lengths), n, "down"),
         "age at end KS": Metric(fidelity.kolmogorov_smirnov(*ends), n, "down"),
-        "discriminator AUROC": Metric(fidelity.discriminator(real, other), n, "down"),
+        "discriminator AUROC": Metric(fidelity.discriminator(real, other), n),
     }
 
 
@@ -72,7 +72,7 @@ def private(
         "exact copies": Metric(privacy.exact_copies(synthetic, training), n, "down"),
         "exact copies, real": Metric(privacy.exact_copies(held_out, training), len(held_out)),
         "distance ratio": Metric(privacy.distance_ratio(synthetic, training, held_out), n, "up"),
-        "membership AUROC": Metric(attack, n, "down", low, high),
+        "membership AUROC": Metric(attack, n, "", low, high),
     }
 
 

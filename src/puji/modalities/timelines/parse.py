@@ -10,11 +10,9 @@ from typing import Any
 
 from puji.errors import Invalid
 from puji.modalities.timelines import clock
-from puji.modalities.timelines.cleaning import unit
+from puji.modalities.timelines.cleaning import SEXES, unit
 from puji.modalities.timelines.codes import normalised
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline, revived
-
-_SEXES: dict[str, Sex] = {"female": "female", "f": "female", "女": "female", "male": "male", "m": "male", "男": "male"}
 
 
 def checked(content: Any) -> Timeline:
@@ -80,7 +78,7 @@ def typed(text: str) -> Timeline:
     sex: Sex = ""
     born = None
     for word in re.split("[,、\\s]+", first):
-        told = _SEXES.get(word.lower(), "")
+        told = SEXES.get(word.lower(), "")
         year = re.fullmatch("([12][0-9]{3})(年|年生)?", word)
         if word and not told and not year:
             raise Invalid("timelines.typed", place=1)

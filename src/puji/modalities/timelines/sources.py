@@ -9,7 +9,7 @@ from pathlib import Path
 from puji.modalities.timelines import read_fhir, read_omop, read_tables
 from puji.modalities.timelines.cleaning import Row, patients
 from puji.modality import Invalid, Raw
-from puji.sources import chunks, each_file, ending, parquet, placed
+from puji.sources import chunks, each_file, ending, parquet
 from puji.text import told_lines
 
 ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".ndjson", ".jsonl", ".json", ".duckdb")
@@ -22,19 +22,21 @@ def read(source: Path) -> Iterator[Raw | Invalid]:
 
     What is dropped, duplicates and impossible times among it, comes out as Invalid, counted by reason and file.
     """
-    if source.is_dir() and read_omop.is_omop(source):
-        yield from patients(read_omop.folder(source))
-    elif ending(source) in JSON_LINES and _own(source):
-        yield from placed(source, _dumped(told_lines(source, read_fhir.LONGEST_JSON), source))
-    elif ending(source) in (".parquet", ".pq") and _column(source):
-        yield from placed(source, _dumped(_records(source), source))
-    else:
-        yield from patients(_rows(source))
+    omop = source.is_dir() and read_omop.is_omop(source)
+    yield from patients(read_omop.folder(source) if omop else _told(source))
 
 
-def _rows(source: Path) -> Iterator[tuple[Row, str] | Invalid]:
-    def file(path: Path) -> Iterator[tuple[Row, str] | Invalid]:
+def _told(source: Path) -> Iterator[tuple[Row, str] | Raw | Invalid]:
+    """What each file tells: rows about patients, or whole patients where Puji wrote it."""
+
+    def file(path: Path) -> Iterator[tuple[Row, str] | Raw | Invalid]:
         kind = ending(path)
+        if kind in JSON_LINES and _own(path):
+            yield from _dumped(told_lines(path, read_fhir.LONGEST_JSON), path)
+            return
+        if kind in (".parquet", ".pq") and _column(path):
+            yield from _dumped(_records(path), path)
+            return
         if kind in JSON_LINES:
             rows = read_fhir.file(path)
         elif kind == ".duckdb":
@@ -46,7 +48,8 @@ def _rows(source: Path) -> Iterator[tuple[Row, str] | Invalid]:
 
     # The names of codes and splits that a MEDS folder keeps beside its data are no events.
     beside = str(source / "metadata") if source.is_dir() else None
-    for item in each_file(source, ENDINGS, file):
+    found: Iterator[tuple[Row, str] | Raw | Invalid] = each_file(source, ENDINGS, file)
+    for item in found:
         if not (isinstance(item, Invalid) and beside and item.source.startswith(beside)):
             yield item
 

@@ -240,8 +240,7 @@ def plain(
     for record in records:
         ids, header = flow.pinned(modality, vocabulary, modality.encode(record))
         header = min(header, context // 2)
-        for start, first, stop in window.segments(len(ids) - 1, header, context):
-            piece = [*ids[: min(header, stop)], *ids[start : stop + 1]]
+        for piece, first, stop in window.segments(ids[:-1], header, context):
             predicted = stop - first
-            result.append((piece, [0.0] * (len(piece) - predicted) + [1.0] * predicted))
+            result.append(([*piece, ids[stop]], [0.0] * (len(piece) + 1 - predicted) + [1.0] * predicted))
     return result

@@ -70,9 +70,8 @@ def token_logprobs(
     wanted: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
     for owner, ids in enumerate(ids_list):
         header = headers[owner] if headers else 0
-        for start, first, stop in window.segments(len(ids) - 1, header, context):
-            piece = (*ids[: min(header, stop)], *ids[start:stop])
-            wanted.setdefault(piece, []).append((owner, first + 1, stop + 1))
+        for seen, first, stop in window.segments(ids[:-1], header, context):
+            wanted.setdefault(tuple(seen), []).append((owner, first + 1, stop + 1))
     # In this order a prefix comes right before what extends it, and one pass serves both.
     pieces: list[tuple[int, ...]] = []
     served: list[list[tuple[tuple[int, int, int], int]]] = []
@@ -114,8 +113,8 @@ def embed(
     result: Array = np.zeros((len(ids_list), network.config.hidden_size), np.float64)
     pieces, owners = [], []
     for owner, (ids, header) in enumerate(zip(ids_list, headers or [0] * len(ids_list), strict=True)):
-        for start, first, stop in window.segments(len(ids), header, network.config.max_position_embeddings):
-            pieces.append([*ids[: min(header, stop)], *ids[start:stop]])
+        for seen, first, stop in window.segments(ids, header, network.config.max_position_embeddings):
+            pieces.append(seen)
             owners.append((owner, stop - first))
     for piece, hidden in _hidden(network, pieces, batch_tokens):
         owner, new = owners[piece]

@@ -389,9 +389,15 @@ class Modality(ABC, Generic[Record]):
         return {}
 
     def metrics(
-        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+        self,
+        samples: Sequence[Raw | Invalid],
+        references: Mapping[str, Sequence[Raw | Invalid]],
+        step: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Metric]:
-        """The field's benchmark; scores samples from anywhere, not only ours, as `read` gives them."""
+        """The field's benchmark; scores samples from anywhere, not only ours, as `read` gives them.
+
+        ``step``: called with how many are done, of how many, in each part of work that takes long.
+        """
         return {}
 
     def compare(

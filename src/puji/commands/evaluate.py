@@ -78,7 +78,9 @@ def benchmark(name: str, given: str, reference: tuple[str, ...]) -> Assessment:
     references = {key: contents(modality, path) for key, path in named}
     if not references and has_text(f"{name}.evaluate.note"):
         note(f"{name}.evaluate.note")
-    return Assessment(modality.metrics(samples, references), lambda: modality.compare(samples, references))
+    with progress("cli.evaluating") as step:
+        found = modality.metrics(samples, references, step)
+    return Assessment(found, lambda: modality.compare(samples, references))
 
 
 def predicted(name: str, given: str, model: Any, ask: Any) -> tuple[Assessment, Mapping[str, Any]]:

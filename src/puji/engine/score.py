@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from puji.engine import window
+from puji.engine.target import frozen
 
 Array = np.ndarray[Any, Any]
 
@@ -139,16 +139,6 @@ def _picked(network: LlamaForCausalLM, hidden: Tensor, targets: Tensor) -> Tenso
         return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
 
 
-@contextmanager
-def _evaluating(network: LlamaForCausalLM) -> Iterator[None]:
-    training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(training)
-
-
 def _hidden(
     network: LlamaForCausalLM, pieces: Sequence[Sequence[int]], batch_tokens: int
 ) -> Iterator[tuple[int, Tensor]]:
@@ -157,7 +147,7 @@ def _hidden(
     Padding stands to the right, where a causal network does not see it.
     """
     order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
-    with _evaluating(network):
+    with frozen(network):
         while order:
             rows = max(1, batch_tokens // len(pieces[order[-1]]))
             batch, order = order[-rows:], order[:-rows]

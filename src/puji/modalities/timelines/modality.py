@@ -343,7 +343,10 @@ class Timelines(Modality[Timeline]):
         return demo(model, seed)
 
     def metrics(
-        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+        self,
+        samples: Sequence[Raw | Invalid],
+        references: Mapping[str, Sequence[Raw | Invalid]],
+        step: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Metric]:
         """How like the reference cohort the samples are, and how near to it."""
         from puji.modalities.timelines.metrics import cohort_metrics

@@ -26,6 +26,14 @@ def smiles() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def answering():
+    """A nano network that has learned the planted task (`benchmarks.planted`)."""
+    from benchmarks import planted
+
+    return planted.train(steps=150, length=16)
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A nano model of molecules and its checkpoint folder."""
     import puji

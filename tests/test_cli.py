@@ -240,7 +240,7 @@ def test_embed(run, stub, mixed, tmp_path):
 def scores(monkeypatch):
     seen = {}
 
-    def metrics(self, generated, references):
+    def metrics(self, generated, references, step):
         from puji.modality import Metric
 
         seen.update(generated=generated, references=dict(references))

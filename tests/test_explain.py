@@ -4,8 +4,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from benchmarks import planted
 from puji.engine import network as networks
@@ -29,11 +27,6 @@ def build(seed: int = 0) -> networks.LlamaForCausalLM:
 @pytest.fixture(scope="module")
 def network() -> networks.LlamaForCausalLM:
     return build()
-
-
-@pytest.fixture(scope="module")
-def answering() -> networks.LlamaForCausalLM:
-    return planted.train(steps=150, length=16)
 
 
 class Linear(torch.nn.Module):
@@ -170,32 +163,13 @@ def test_occlusion_equals_brute_force(network, mode) -> None:
     assert found.scores[-1] == 0 and found.method == f"occlusion:{mode}"
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.permutations(range(6)), st.sets(st.integers(1, 5), max_size=3), st.sampled_from(["mask", "delete"]))
-def test_a_groups_scores_add_up_to_its_drop(places, cuts, mode) -> None:
-    network = build()
-    groups = [part.tolist() for part in np.split(np.array(places), sorted(cuts))]
-    found = occlusion(network, IDS, TARGET, 8, groups=groups, mode=mode)
-    for group in groups:
-        row = [8 if place in group else token for place, token in enumerate(IDS)]
-        if mode == "delete":
-            row = [token for place, token in enumerate(IDS) if place not in group]
-        value, less = evaluate(network, [IDS, row], TARGET)
-        assert found.scores[group].sum() == pytest.approx(value - less, abs=1e-5)
-    if len(groups) == 1:
-        assert found.completeness_error == pytest.approx(0, abs=1e-6)
-
-
-def test_senseless_groups_are_refused(network) -> None:
-    for groups in ([[0, 1], [1]], [[0], []], [[0, 0]], [[0, -7]]):
-        with pytest.raises(ValueError, match="overlap or are empty"):
-            occlusion(network, IDS, TARGET, 8, groups=groups)
+def test_senseless_occlusions_are_refused(network) -> None:
     with pytest.raises(ValueError, match="do not all exist"):
-        occlusion(network, IDS, TARGET, 8, groups=[[7]])
+        occlusion(network, IDS, TARGET, 8, keep=[7])
     with pytest.raises(ValueError, match="mode"):
         occlusion(network, IDS, TARGET, 8, mode="blur")
     with pytest.raises(ValueError, match="empty sequence"):
-        occlusion(network, IDS, TARGET, 8, groups=[range(7)], mode="delete")
+        occlusion(network, IDS, TARGET, 8, keep=(), mode="delete")
 
 
 # -- attention ---------------------------------------------------------------------------------------------------------

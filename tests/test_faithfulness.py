@@ -12,21 +12,14 @@ from puji.engine import network as networks
 from puji.engine.explain import Attribution, evaluate, integrated_gradients, occlusion
 from puji.engine.faithfulness import (
     bootstrap,
-    deletion_auc,
     deletion_aucs,
     faithfulness,
-    insertion_auc,
     randomised_weights_check,
     spearman,
 )
-from puji.engine.faithfulness import ranks as ranked
+from puji.intervals import ranks as ranked
 
 NEUTRAL = planted.FIRST
-
-
-@pytest.fixture(scope="module")
-def answering() -> networks.LlamaForCausalLM:
-    return planted.train(steps=150, length=16)
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +36,27 @@ def test_areas_equal_the_curve_drawn_by_hand(answering, sequences, mode) -> None
         for where, places in ((rows, gone), (insertions, absent)):
             kept = [NEUTRAL if place in places else token for place, token in enumerate(ids)]
             where.append(kept if mode == "mask" else [t for place, t in enumerate(ids) if place not in places])
-    for curve, area in ((rows, deletion_auc), (insertions, insertion_auc)):
+    # Tokens that come in are those of the reversed order that go.
+    areas = deletion_aucs(answering, ids, [order, order[::-1]], planted.TARGET, NEUTRAL, mode=mode)
+    for curve, area in zip((rows, insertions), areas, strict=True):
         values = evaluate(answering, curve, planted.TARGET)
         expected = (values[0] / 2 + values[1] + values[2] + values[3] / 2) / 3
-        assert area(answering, ids, order, planted.TARGET, NEUTRAL, mode=mode) == pytest.approx(expected, abs=1e-4)
+        assert area == pytest.approx(expected, abs=1e-4)
 
 
 def test_areas_of_many_orders_equal_those_one_by_one(answering, sequences) -> None:
     orders = [[0, 1, 2], [5], [14, 3]]
     together = deletion_aucs(answering, sequences[0], orders, planted.TARGET, NEUTRAL)
-    alone = [deletion_auc(answering, sequences[0], order, planted.TARGET, NEUTRAL) for order in orders]
+    alone = [deletion_aucs(answering, sequences[0], [order], planted.TARGET, NEUTRAL)[0] for order in orders]
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
 def test_senseless_orders_are_refused(answering, sequences) -> None:
     for order in ([], [0, 0], [-1], [16]):
         with pytest.raises(ValueError, match=r"order|positions"):
-            deletion_auc(answering, sequences[0], order, planted.TARGET, NEUTRAL)
+            deletion_aucs(answering, sequences[0], [order], planted.TARGET, NEUTRAL)
     with pytest.raises(ValueError, match="empty sequence"):
-        deletion_auc(answering, sequences[0], range(16), planted.TARGET, NEUTRAL, mode="delete")
+        deletion_aucs(answering, sequences[0], [range(16)], planted.TARGET, NEUTRAL, mode="delete")
     with pytest.raises(ValueError, match="scores for a sequence"):
         faithfulness(answering, sequences[:1], [np.zeros(3)], planted.TARGET, NEUTRAL)
     with pytest.raises(ValueError, match="no values"):

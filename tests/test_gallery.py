@@ -165,7 +165,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 from puji import files
 from puji.errors import Invalid
-from puji.batch import write_table
+from puji.tables import write_table
 from pathlib import Path
 rows = [{"name": f"{n:040d}"} for n in range(5000)]
 for ending in ("txt", "csv", "jsonl", "parquet"):

@@ -305,7 +305,9 @@ def test_scaffolds_and_fragments():
 
 def test_processes_give_the_same_numbers(smiles, monkeypatch):
     monkeypatch.setattr(analysis, "CHUNK", 40)
-    one = analysis.analyse([*smiles[:70], "C("])
+    told = []
+    one = analysis.analyse([*smiles[:70], "C("], progress=lambda *done: told.append(done))
+    assert told == [(40, 71), (71, 71)]
     two = analysis.analyse([*smiles[:70], "C("], workers=2)
     assert one.canonical == two.canonical
     assert (one.fragments, one.scaffolds, one.passed, one.total) == (two.fragments, two.scaffolds, two.passed, 71)
@@ -320,9 +322,9 @@ def test_references_are_computed_once_and_kept_without_pickle(smiles, tmp_path, 
         calls.append(1)
         return smiles[:12]
 
-    first = metrics._statistics("identity", source, tmp_path, 1, None)
+    first = metrics._statistics("identity", source, tmp_path, 1, analysis.silent)
     assert len(calls) == 2  # counts, activations
-    again = metrics._statistics("identity", source, tmp_path, 1, None)
+    again = metrics._statistics("identity", source, tmp_path, 1, analysis.silent)
     assert len(calls) == 2
     np.testing.assert_array_equal(first.fingerprints, again.fingerprints)
     np.testing.assert_array_equal(first.gaussian.covariance, again.gaussian.covariance)
@@ -331,5 +333,5 @@ def test_references_are_computed_once_and_kept_without_pickle(smiles, tmp_path, 
         with np.load(path, allow_pickle=False) as archive:
             assert all(archive[name].dtype != object for name in archive.files)
     monkeypatch.setattr(metrics, "VERSION", metrics.VERSION + 1)
-    metrics._statistics("identity", source, tmp_path, 1, None)
+    metrics._statistics("identity", source, tmp_path, 1, analysis.silent)
     assert len(calls) == 4

@@ -5,12 +5,13 @@ import math
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import puji
 from benchmarks.names_kn import KneserNey, bits_per_character
 from puji.modalities.names import phonetic
-from puji.modalities.names.phonetic import align, aline, phones
+from puji.modalities.names.phonetic import aline, phones
 from puji.modalities.names.screen import (
     KnownNames,
     bisim,
@@ -83,6 +84,40 @@ def test_aline_aligns_as_printed(first, second, pairs):
     assert " ".join(f"{a}~{b}" for a, b in align(first, second)) == pairs
 
 
+def align(first, second):
+    """The best local alignment: pairs of the parts that match, one or two phones each; "" stands for a skipped phone."""
+    a, b = phonetic.numbers(first), phonetic.numbers(second)
+    scores, differences, vowel = phonetic.tables()
+    table = np.zeros((len(a) + 1, len(b) + 1))
+    back = {}
+    for i in range(len(a) + 1):
+        for j in range(len(b) + 1):
+            options = [(0.0, (0, 0))]
+            if i and j:
+                options.append((table[i - 1, j - 1] + scores[a[i - 1], b[j - 1]], (1, 1)))
+            if i:
+                options.append((table[i - 1, j] + phonetic.SKIP, (1, 0)))
+            if j:
+                options.append((table[i, j - 1] + phonetic.SKIP, (0, 1)))
+            if i and j > 1:
+                options.append((table[i - 1, j - 2] + expansion(a[i - 1], b[j - 2 : j], differences, vowel), (1, 2)))
+            if i > 1 and j:
+                options.append((table[i - 2, j - 1] + expansion(b[j - 1], a[i - 2 : i], differences, vowel), (2, 1)))
+            table[i, j], back[i, j] = max(options, key=lambda option: option[0])
+    i, j = (int(place) for place in np.unravel_index(int(table.argmax()), table.shape))
+    pairs = []
+    while table[i, j] > 0:
+        di, dj = back[i, j]
+        pairs.append((first[i - di : i], second[j - dj : j]))
+        i, j = i - di, j - dj
+    return pairs[::-1]
+
+
+def expansion(one, two, differences, vowel):
+    """sigma_exp of the paper: one phone against two."""
+    return float(phonetic.EXPANSION - differences[one, two].sum() - vowel[one] - vowel[two].max())
+
+
 def test_aline_scores():
     # Equal consonants score C_sub; equal vowels C_sub - 2 C_vwl.
     assert phonetic.local_score(phonetic.numbers("t"), phonetic.numbers("t"), *phonetic.tables()) == 35
@@ -114,7 +149,7 @@ def align_score(a, b):
             total += scores[phonetic.numbers(left)[0], phonetic.numbers(right)[0]]
         else:
             one, two = sorted((phonetic.numbers(left), phonetic.numbers(right)), key=len)
-            total += phonetic.EXPANSION - differences[one[0], two].sum() - vowel[one[0]] - vowel[two].max()
+            total += expansion(one[0], two, differences, vowel)
     return total
 
 

@@ -18,14 +18,6 @@ from fontTools.ttLib import TTCollection, TTFont
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILY = "Puji Sans SC"
-# Outside GB 2312's level 1, but common on a ward or in a chemistry laboratory.
-MEDICAL = (
-    "癌瘤疹痘痒痢痧瘀瘙瘫痹痿疸疟疝疽痔痈癫痫癣瘢瘪瘘胰胱胛胫腓腘腱膈髌髋髂颅颌颞颈颧咽喉龈腭睾阴阜膀肛肋胝脐腋"
-    "喹哌嗪嘌呤嘧啶吡咯啉唑嗪噻吩呋喃酰胺酯醚酮酚醛烷烯炔羟羧羰巯氨胍肼腙脒腈苷苯萘蒽菲茚酐酞肟甾萜羧氯溴碘氟硼硒硅"
-    "肽酶苄酊栓剂溶胶囊注射霉菌衣支螺杆弧链球葡萄嗜铬细胞粒巨噬淋巴腺髓鞘突触膜蛋白脂糖苷嗜碱酸钾钠钙镁锌铁铜铂锂"
-    "梗栓塞狭窄瓣膜房室颤搏悸眩晕厥昏迷谵妄瞳孔虹膜晶状视网角膜鼓耵聍鼾哮喘咳嗽痰咯血紫绀褥疮坏疽瘘脓肿瘿瘰疬癔痉挛"
-    "阑尾疱疹麻疹狂犬霍乱伤寒鼠疫疟疾钩端螺旋体梅毒淋病艾滋结核肝炎肾炎肺炎脑炎髓炎胰腺炎胆囊炎阑尾炎氘氚铈钆锝碲锑铋砷"
-)
 
 
 def characters() -> set[str]:
@@ -40,7 +32,7 @@ def characters() -> set[str]:
                 except UnicodeDecodeError:
                     continue
     wanted.update("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻₊₋–—‘’“”…•·×÷±≤≥≈≠→←↑↓√∞∑∫∂Δ°℃µ‰Åα✓✗")
-    wanted.update(MEDICAL)
+    wanted.add("腘")  # of the anatomy of the leg, outside GB 2312
     for catalogue in (ROOT / "src" / "puji").rglob("messages/*.json"):
         wanted.update(catalogue.read_text("utf-8"))
     return {character for character in wanted if character.isprintable()}

@@ -16,9 +16,6 @@ from puji.files import atomic_write
 from puji.modality import Modality, Record
 from puji.tables import TABLES, write_table
 
-__all__ = ["Batch", "Generated", "endings", "write_table"]
-
-
 KEPT = 1000
 """Refusals that a batch keeps."""
 

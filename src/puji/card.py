@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from puji.language import LANGUAGES, translate
+from puji.tables import flat
 
 if TYPE_CHECKING:
     from puji.model import Model
@@ -48,9 +48,8 @@ It is also a plain Hugging Face folder: `AutoTokenizer.from_pretrained(folder)` 
 
 def card(model: Model[Any], *, about: str = "", measured: Mapping[str, str] | None = None) -> str:
     """The card of ``model``: its provenance as a table, ``about`` as prose, ``measured`` figures as name -> text."""
-    figures = measured or model.provenance.get("measured") or {}
     training = model.provenance.get("training", {})
-    lines = [f"| {name} | {value} |" for name, value in figures.items()]
+    lines = [f"| {name} | {value} |" for name, value in (measured or {}).items()]
     if not lines and training.get("nats_per_record") is not None:
         lines = [f"| nats per held-out record | {training['nats_per_record']:.3f} |"]
     return TEMPLATE.format(
@@ -58,14 +57,6 @@ def card(model: Model[Any], *, about: str = "", measured: Mapping[str, str] | No
         name=model.name,
         research_use=" ".join(translate("puji.research_use", language) for language in LANGUAGES),
         about=about + "\n" if about else "",
-        provenance="\n".join(
-            f"| {name} | {_told(value)} |" for name, value in model.provenance.items() if name != "measured"
-        ),
+        provenance="\n".join(f"| {name} | {value} |" for name, value in flat(model.provenance)),
         measured="\n".join(["| | |", "|---|---|", *lines]) if lines else "Nothing yet.",
     )
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_told(inner)}" for name, inner in value.items())
-    return value if isinstance(value, str) else json.dumps(value)

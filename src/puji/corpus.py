@@ -117,14 +117,13 @@ class _Cleaned:
     refused: Counter[str] = field(default_factory=Counter)
     refusals: list[Invalid] = field(default_factory=list)
 
-    def take(self, lines: list[str], groups: list[str], refusals: list[Any]) -> None:
+    def take(self, lines: list[str], groups: list[str], refusals: list[Invalid]) -> None:
         """Add what a chunk gave."""
         self.lines += lines
         self.groups += groups
-        for reason, _, _, more in refusals:
-            self.refused[reason] += more.get("rows", 1)  # one refusal may stand for many
-        for reason, source, line, more in refusals[: KEPT_REFUSALS - len(self.refusals)]:
-            self.refusals.append(Invalid(reason, source=source, line=line, **more))
+        for one in refusals:
+            self.refused[one.reason] += one.details.get("rows", 1)  # one refusal may stand for many
+        self.refusals += refusals[: KEPT_REFUSALS - len(self.refusals)]
 
 
 def _keep(cleaned: _Cleaned, kept: Path) -> None:
@@ -178,14 +177,16 @@ def _in_order(pool: ProcessPoolExecutor, kind: type, chunks: Iterator[Any], ahea
         yield future.result()
 
 
-def _clean_chunk(kind: type[Modality[Any]], raws: Sequence[Raw | Invalid]) -> tuple[list[str], list[str], list[Any]]:
-    """Clean one chunk; refusals travel as plain values because an exception with keywords does not pickle."""
+def _clean_chunk(
+    kind: type[Modality[Any]], raws: Sequence[Raw | Invalid]
+) -> tuple[list[str], list[str], list[Invalid]]:
+    """Clean one chunk, in a process of its own perhaps."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     modality = kind()
     lines, groups, refusals = [], [], []
     for outcome in flow.cleaned(modality, raws):
         if isinstance(outcome, Invalid):
-            refusals.append((outcome.reason, outcome.source, outcome.line, outcome.details))
+            refusals.append(outcome)
         else:
             lines.append(modality.dump(outcome))
             groups.append(modality.group(outcome))
@@ -244,8 +245,7 @@ def plain(
     for record in records:
         ids, header = flow.pinned(modality, vocabulary, modality.encode(record))
         header = min(header, context // 2)
-        for start, first, stop in window.segments(len(ids) - 1, header, context):
-            piece = [*ids[: min(header, stop)], *ids[start : stop + 1]]
+        for piece, first, stop in window.segments(ids[:-1], header, context):
             predicted = stop - first
-            result.append((piece, [0.0] * (len(piece) - predicted) + [1.0] * predicted))
+            result.append(([*piece, ids[stop]], [0.0] * (len(piece) + 1 - predicted) + [1.0] * predicted))
     return result

@@ -19,7 +19,7 @@ from typing import Any
 
 from puji.errors import Invalid
 from puji.language import LANGUAGES, catalogue, translate
-from puji.tables import plain
+from puji.tables import flat, plain
 
 Picture = str | bytes
 """An SVG element as text, or a PNG file as bytes."""
@@ -244,8 +244,6 @@ def _table(section: Section) -> str:
 
 
 def _origin(card: Mapping[str, Any]) -> str:
-    from puji.commands.learn import flat
-
     pairs = [(name, value) for name, value in flat(dict(card)) if value not in (None, "", [])]
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in pairs)
     return f"<details><summary>{_both('gallery.origin')}</summary><dl>{items}</dl></details>" if items else ""

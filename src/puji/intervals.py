@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -38,8 +39,19 @@ def clustered(values: np.ndarray, cluster: np.ndarray, resamples: int, better: s
     """Mean of ``values`` with the interval that resampling whole clusters (patients) gives; ``cluster``: (n,) int from 0."""
     size = int(cluster.max(initial=-1)) + 1
     sums, counts = np.bincount(cluster, values, size), np.bincount(cluster, minlength=size)
+    low, high = resampled(lambda drawn: sums[drawn].sum() / max(1, counts[drawn].sum()), size, resamples, seed)
+    return Metric(float(sums.sum() / counts.sum()), len(values), better, low, high)
+
+
+def resampled(measure: Callable[[np.ndarray], float], n: int, resamples: int, seed: int = 0) -> tuple[float, float]:
+    """The percentile bootstrap interval of ``measure``, which is given the numbers, (n,) from 0, of those that were drawn."""
     rng = np.random.default_rng(seed)
-    drawn = (rng.integers(size, size=size) for _ in range(resamples))
-    means = [sums[chosen].sum() / max(1, counts[chosen].sum()) for chosen in drawn]
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Metric(float(sums.sum() / counts.sum()), len(values), better, float(low), float(high))
+    drawn = (rng.integers(n, size=n) for _ in range(resamples))
+    low, high = np.nanquantile([measure(numbers) for numbers in drawn], (0.025, 0.975))
+    return float(low), float(high)
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0, (n,); equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[inverse]

@@ -389,9 +389,15 @@ class Modality(ABC, Generic[Record]):
         return {}
 
     def metrics(
-        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+        self,
+        samples: Sequence[Raw | Invalid],
+        references: Mapping[str, Sequence[Raw | Invalid]],
+        step: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Metric]:
-        """The field's benchmark; scores samples from anywhere, not only ours, as `read` gives them."""
+        """The field's benchmark; scores samples from anywhere, not only ours, as `read` gives them.
+
+        ``step``: called with how many are done, of how many, in each part of work that takes long.
+        """
         return {}
 
     def compare(
@@ -401,11 +407,11 @@ class Modality(ABC, Generic[Record]):
         return ()
 
     def assess(
-        self, model: Any, records: Sequence[Record], ask: BaseModel, step: Callable[[], None] = lambda: None
+        self, model: Any, records: Sequence[Record], ask: BaseModel, step: Callable[[int, int], None] = lambda *_: None
     ) -> Assessment:
         """What ``model`` (a `puji.Model`) predicts of ``records``, which it was not trained on, against what is true.
 
-        ``step``: called whenever a record is done. Raises Invalid where nothing is predicted.
+        ``step``: called with how many records are done, of how many. Raises Invalid where nothing is predicted.
         """
         raise Invalid("predict.none", modality=self.name)
 

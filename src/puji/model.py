@@ -28,7 +28,7 @@ from puji.generation import Drawing, draw
 from puji.interrupts import heard
 from puji.language import has_text, label, translate
 from puji.modality import END, Answer, Candidates, Estimate, Futures, Modality, Piece, Raw, Record
-from puji.options import validated
+from puji.options import merged
 from puji.tables import TABLES, write_table
 
 DRAWING = Drawing()
@@ -119,7 +119,7 @@ class Model(Generic[Record]):
 
     @property
     def card(self) -> dict[str, Any]:
-        """Training data with hash and licence, commit, seed, minutes, machine, measured numbers."""
+        """Training data with hash and licence, commit, seed, minutes, machine."""
         return self.provenance
 
     # -- generate ----------------------------------------------------------------------------------------------------
@@ -177,36 +177,28 @@ class Model(Generic[Record]):
         """
         yield from draw(self, n, batch, how)
 
-    def conditions(self, conditions: BaseModel | Mapping[str, Any] | None, asked: Mapping[str, Any]) -> BaseModel:
-        """The modality's Conditions from an instance or its fields; Invalid names the field that is wrong."""
-        if isinstance(conditions, self.modality.Conditions) and not asked:
-            return conditions
-        base = conditions.model_dump() if isinstance(conditions, BaseModel) else conditions or {}
-        if not isinstance(base, Mapping):
-            known = ", ".join(self.modality.Conditions.model_fields)
-            raise Invalid("options.conditions", kind=type(conditions).__name__, known=known)
-        found: BaseModel = validated(self.modality.Conditions, {**base, **asked})
-        return found
-
     def empty_batch(
         self, seed: int = 0, conditions: BaseModel | Mapping[str, Any] | None = None, **asked: Any
     ) -> Batch[Record]:
         """A batch to be filled, with the origin that each of its rows carries; arguments as those of `generate`."""
         if not isinstance(seed, int) or seed < 0:
             raise Invalid("generate.seed", source="--seed", seed=seed)
-        wanted = self.conditions(conditions, asked)
+        wanted = merged(self.modality.Conditions, conditions, asked)
         origin = {"synthetic": True, "model": f"puji {self.name} {self.provenance.get('version', '')}".strip()}
         return Batch(self.modality, wanted, seed, origin, notes=self.modality.warnings(wanted))
 
     # -- predict -----------------------------------------------------------------------------------------------------
 
-    def predict(self, record: Record | str, ask: BaseModel | None = None, *, seed: int = 0, **asked: Any) -> Answer:
+    def predict(
+        self, record: Record | str, ask: BaseModel | Mapping[str, Any] | None = None, *, seed: int = 0, **asked: Any
+    ) -> Answer:
         """Compare how likely the engine finds each possible answer, or what share of sampled futures comes to pass.
 
-        ``record`` may be given as text. ``ask`` or its fields: an instance of the modality's Ask. ``seed``: of the futures.
+        ``record`` may be given as text. ``ask``, ``**asked``: an instance of the modality's Ask, or its fields. ``seed``: of the
+        futures.
         """
         known = self.record(record)
-        wanted = ask or validated(self.modality.Ask, asked)
+        wanted = merged(self.modality.Ask, ask, asked)
         question = self.modality.question(known, wanted)
         likelihood, familiar = self._familiar(self.modality.evidence(known, wanted))
         if familiar is False and getattr(wanted, "unfamiliar", "answer") == "abstain":

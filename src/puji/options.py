@@ -60,6 +60,16 @@ class Range(BaseModel, Generic[Number]):
         return f"{self.low:g}" if self.single else f"{self.low:g}:{self.high:g}"
 
 
+def merged(kind: type[BaseModel], given: BaseModel | Mapping[str, Any] | None, more: Mapping[str, Any]) -> Any:
+    """An instance of ``kind``: ``given``, or what its fields and ``more``, which win, make. Raises Invalid as `validated`."""
+    if isinstance(given, kind) and not more:
+        return given
+    base = given.model_dump() if isinstance(given, BaseModel) else given or {}
+    if not isinstance(base, Mapping):
+        raise Invalid("options.conditions", kind=type(given).__name__, known=", ".join(kind.model_fields))
+    return validated(kind, {**base, **more})
+
+
 def validated(kind: type[BaseModel], fields: Mapping[str, Any]) -> Any:
     """An instance of ``kind`` from its fields. Raises Invalid, naming the field as an option, for one that is wrong."""
     try:

@@ -37,6 +37,13 @@ def plain(value: Any) -> Any:
     return value
 
 
+def flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested mappings as (``a.b``, value) pairs."""
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    return [pair for key, inner in value.items() for pair in flat(inner, f"{prefix}.{key}" if prefix else str(key))]
+
+
 def _told(value: Any) -> Any:
     """``value`` with eight significant digits, as text formats write it."""
     if isinstance(value, float):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from puji.commands.fields import checked, field_options, modality_class, take_asked, typed_as
-from puji.commands.generate import load
+from puji.commands.generate import load, model_option
 from puji.commands.interface import Argument, Command, option
-from puji.commands.judge import Refused, model_option, out_options, records_of
+from puji.commands.judge import Refused, out_options, records_of
 from puji.commands.output import as_table, check_out, exists, note, progress, rows_to
 from puji.errors import Invalid
 from puji.files import atomic_write
@@ -78,7 +78,9 @@ def benchmark(name: str, given: str, reference: tuple[str, ...]) -> Assessment:
     references = {key: contents(modality, path) for key, path in named}
     if not references and has_text(f"{name}.evaluate.note"):
         note(f"{name}.evaluate.note")
-    return Assessment(modality.metrics(samples, references), lambda: modality.compare(samples, references))
+    with progress("cli.evaluating") as step:
+        found = modality.metrics(samples, references, step)
+    return Assessment(found, lambda: modality.compare(samples, references))
 
 
 def predicted(name: str, given: str, model: Any, ask: Any) -> tuple[Assessment, Mapping[str, Any]]:
@@ -88,7 +90,7 @@ def predicted(name: str, given: str, model: Any, ask: Any) -> tuple[Assessment, 
     refused = Refused()
     records = [one.record for one in refused.sift(records_of(model, given))]
     refused.close()
-    with progress("cli.evaluating", None) as step:  # not every record can be asked about
+    with progress("cli.evaluating") as step:
         return model.modality.assess(model, records, ask, step), model.card
 
 

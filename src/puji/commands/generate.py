@@ -39,9 +39,14 @@ def generate_command(name: str) -> Command:
             option("--top-p", kind=SHARE, metavar="cli.metavar.value"),
             option("--unique", is_flag=True),
             option("--no-grammar", is_flag=True),
-            option("--model", kind=PATH, metavar="cli.metavar.folder"),
+            model_option(),
         ],
     )
+
+
+def model_option() -> click.Option:
+    """``--model``: a folder instead of the shipped weights."""
+    return option("--model", kind=PATH, metavar="cli.metavar.folder")
 
 
 def out_records(name: str) -> click.Option:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from puji.commands.fields import checked, field_options, modality_class, take_asked
-from puji.commands.generate import load
+from puji.commands.generate import load, model_option
 from puji.commands.interface import PATH, Argument, Command, one_of, option
 from puji.commands.output import FORMATS, as_table, check_out, exists, note, rows_to
 from puji.errors import Invalid
@@ -20,9 +20,6 @@ from puji.figures import ENDINGS
 from puji.files import atomic_write, whole
 from puji.language import has_text, label, translate
 from puji.tables import TABLES
-
-if TYPE_CHECKING:
-    pass
 
 SHOWN = 20
 """Refused records that are told one by one; all are counted."""
@@ -36,11 +33,6 @@ def out_options(own: str = "") -> list[click.Option]:
         click.Option(["--out"], type=PATH, metavar=translate("cli.metavar.file"), help=text),
         option("--format", "form", kind=FORMATS),
     ]
-
-
-def model_option() -> click.Option:
-    """``--model``: a folder instead of the shipped weights."""
-    return option("--model", kind=PATH, metavar="cli.metavar.folder")
 
 
 def input_argument(explanation: str = "cli.argument.input") -> Argument:
@@ -159,37 +151,34 @@ def predict_command(name: str) -> Command:
         check_out(out, form, (*TABLES, *own, *pictures))
         loaded = load(name, model)
         refused = Refused()
-        if out is not None and out.suffix.lower() in pictures:
-            draw_answer(loaded, refused.sift(answers(loaded, given, ask)), ask, out)
+        found = refused.sift(answers(loaded, given, ask))
+        ending = "" if out is None else out.suffix.lower()
+        if out is not None and ending in pictures:
+            draw_answer(loaded, found, ask, out)
             refused.close()
-            note("cli.written", path=out)
-            note("cli.research_use")
-            return
-        if out is not None and out.suffix.lower() in own:
+        elif out is not None and ending in own:
             seen = loaded.modality.evidence
-            pairs = ((seen(one.record, ask), answer) for one, answer in refused.sift(answers(loaded, given, ask)))
             with whole(out) as path, path.open("w", encoding="utf-8") as stream:
+                pairs = ((seen(one.record, ask), answer) for one, answer in found)
                 stream.writelines(loaded.modality.tell_answers(pairs, out))
                 refused.close()
-            note("cli.written", path=out)
-            note("cli.research_use")
-            return
-        alone = None
-        with rows_to(out, form, name) as rows:
-            for one, answer in refused.sift(answers(loaded, given, ask)):
-                row = answer_row(loaded.modality, one, answer)
-                if not as_table(out, form):
-                    rows.write(row)
-                elif one.source:
-                    rows.write(brief(row, answer))
-                else:
-                    click.echo(f"{translate('cli.column.record')}  {row['record']}")
-                    for estimate in estimate_rows(name, answer):
-                        rows.write(estimate)
-                    alone = answer
-            refused.close()
-        if alone is not None:
-            tell_notes(name, alone)
+        else:
+            alone = None
+            with rows_to(out, form, name) as rows:
+                for one, answer in found:
+                    row = answer_row(loaded.modality, one, answer)
+                    if not as_table(out, form):
+                        rows.write(row)
+                    elif one.source:
+                        rows.write(brief(row, answer))
+                    else:
+                        click.echo(f"{translate('cli.column.record')}  {row['record']}")
+                        for estimate in estimate_rows(name, answer):
+                            rows.write(estimate)
+                        alone = answer
+                refused.close()
+            if alone is not None:
+                tell_notes(name, alone)
         if out is not None:
             note("cli.written", path=out)
         note("cli.research_use")

@@ -24,10 +24,9 @@ from puji.commands.interface import (
     unknown,
 )
 from puji.commands.output import check_folder, exists, note
+from puji.engine.sizes import SIZES
 from puji.errors import Invalid
 from puji.language import label, translate
-
-SIZES = one_of("nano", "micro", "small", "base")
 
 
 class Story:
@@ -96,7 +95,7 @@ def fit_command(name: str) -> Command:
             option("--from", "base", kind=TEXT, metavar="cli.metavar.name_or_folder"),
             option("--minutes", kind=POSITIVE, metavar="cli.metavar.value"),
             option("--epochs", kind=POSITIVE, metavar="cli.metavar.value"),
-            option("--size", kind=SIZES),
+            option("--size", kind=one_of(*SIZES)),
             option("--holdout", kind=SHARE, metavar="cli.metavar.value"),
             option("--workers", kind=PARALLEL, default="1", show_default=True, metavar="cli.metavar.number"),
             option("--resume", is_flag=True),
@@ -106,13 +105,6 @@ def fit_command(name: str) -> Command:
             *field_options(name, "Setup"),
         ],
     )
-
-
-def flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested mappings as (``a.b``, value) pairs."""
-    if not isinstance(value, dict):
-        return [(prefix, value)]
-    return [pair for key, inner in value.items() for pair in flat(inner, f"{prefix}.{key}" if prefix else str(key))]
 
 
 def datasets() -> dict[str, Any]:

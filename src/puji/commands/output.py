@@ -169,10 +169,10 @@ def fitting(rows: Sequence[Mapping[str, Any]], width: int, modality: str = "") -
 
 
 @contextmanager
-def progress(key: str, total: int | None, rows_on_terminal: bool = False) -> Iterator[Any]:
+def progress(key: str, total: int | None = None, rows_on_terminal: bool = False) -> Iterator[Any]:
     """A progress bar on stderr if that is a terminal; gives a function to call once for each finished record.
 
-    ``total``: None where it is not known.
+    Where ``total`` is not known before, the function is called with how many are done, of how many.
 
     There is none where rows appear on the terminal one by one: they say how far the work is.
     """
@@ -186,4 +186,7 @@ def progress(key: str, total: int | None, rows_on_terminal: bool = False) -> Ite
     # Rich would send what is written to stdout, a pipe or a file perhaps, to the terminal.
     with Progress(*words, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(translate(key), total=total)
-        yield lambda *_: bar.advance(task)
+        if total is None:
+            yield lambda done, most: bar.update(task, completed=done, total=most)
+        else:
+            yield lambda: bar.advance(task)

@@ -9,14 +9,13 @@ import click
 
 from puji import registry
 from puji.commands.fields import entries, summaries
-from puji.commands.generate import load
+from puji.commands.generate import load, model_option
 from puji.commands.interface import PATH, SEED, Command, option
-from puji.commands.judge import model_option
-from puji.commands.learn import flat
 from puji.commands.output import FORMATS, check_folder, note, print_table, rows_to, shown
 from puji.errors import Invalid
 from puji.files import atomic_write, check_writable, refusal
 from puji.language import current, label, translate
+from puji.tables import flat
 
 
 def list_command() -> Command:

@@ -57,7 +57,7 @@ class Checkpoint:
     """What a checkpoint folder holds.
 
     ``state`` is the modality's learned state; ``provenance`` says how the weights came about (data, licence, commit,
-    seed, minutes, machine, measured numbers).
+    seed, minutes, machine).
     """
 
     network: LlamaForCausalLM

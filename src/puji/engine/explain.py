@@ -147,22 +147,18 @@ def occlusion(
     target: Target,
     replace_with: int | Sequence[int],
     *,
-    groups: Sequence[Sequence[int]] | None = None,
     keep: Collection[int] = QUESTION,
     mode: str = "mask",
     batch: int = 64,
 ) -> Attribution:
-    """How far the target falls when a token, or a group of tokens, is taken away and all else stays.
+    """How far the target falls when a token is taken away and all else stays.
 
-    Zeiler & Fergus 2014 for images, Li, Monroe & Jurafsky 2016 ("erasure") for text. The tokens of a group share its
-    drop in equal parts, so the scores of a group add up to the drop.
+    Zeiler & Fergus 2014 for images, Li, Monroe & Jurafsky 2016 ("erasure") for text.
 
     Parameters
     ----------
     replace_with : int or sequence of int
         The neutral token, or one per position; only "mask" puts it in.
-    groups : list of lists of positions, optional
-        Tokens that go together (an event, an atom). Default: each token but those at ``keep`` by itself.
     mode : {"mask", "delete"}
         Replace, or remove and let the rest move up.
 
@@ -171,22 +167,15 @@ def occlusion(
     Raises
     ------
     ValueError
-        For groups that overlap, are empty or point outside the sequence, an unknown mode, or a group that is everything
-        in mode "delete".
+        For an unknown mode, or where nothing is kept in mode "delete".
     """
     kept = held(len(ids), keep)
-    if groups is None:
-        groups = [[position] for position in range(len(ids)) if position not in kept]
-    parts = [sorted(held(len(ids), group)) for group in groups]
-    everything = [position for part in parts for position in part]
-    if len(set(everything)) != sum(map(len, groups)) or not all(parts):
-        raise ValueError("groups of positions overlap or are empty")
+    places = [position for position in range(len(ids)) if position not in kept]
     tokens = neutral(ids, replace_with, keep=())
-    rows = [list(ids), *(without(ids, set(part), tokens, mode) for part in [*parts, everything])]
+    rows = [list(ids), *(without(ids, gone, tokens, mode) for gone in [*([place] for place in places), places])]
     values = evaluate(network, rows, target, batch=batch)
     scores = np.zeros(len(ids))
-    for part, value in zip(parts, values[1:-1], strict=True):
-        scores[part] = (values[0] - value) / len(part)
+    scores[places] = values[0] - values[1:-1]
     total = float(values[0] - values[-1])
     return Attribution(scores, float(values[0]), total, abs(float(scores.sum()) - total), f"occlusion:{mode}")
 

@@ -12,6 +12,7 @@ from transformers import LlamaForCausalLM
 from puji.engine import network as networks
 from puji.engine.explain import QUESTION, held, neutral, without
 from puji.engine.target import Target, evaluate
+from puji.intervals import ranks, resampled
 
 Attribute = Callable[[LlamaForCausalLM, Sequence[int]], NDArray[np.float64]]
 """An explanation method: the network and a sequence -> scores, shape (n_tokens,)."""
@@ -62,9 +63,8 @@ def bootstrap(values: ArrayLike, *, seed: int = 0, resamples: int = 2000) -> Int
     sample = np.asarray(values, dtype=np.float64)
     if not sample.size:
         raise ValueError("no values to average")
-    draws = np.random.default_rng(seed).integers(sample.size, size=(resamples, sample.size))
-    low, high = np.quantile(sample[draws].mean(axis=1), [0.025, 0.975])
-    return Interval(float(sample.mean()), float(low), float(high), int(sample.size))
+    low, high = resampled(lambda drawn: float(sample[drawn].mean()), sample.size, resamples, seed)
+    return Interval(float(sample.mean()), low, high, int(sample.size))
 
 
 def deletion_aucs(
@@ -96,35 +96,6 @@ def deletion_aucs(
     values = evaluate(network, rows, target, batch=batch)
     curves = np.split(values, np.cumsum(lengths)[:-1])
     return np.array([np.trapezoid(curve, dx=1 / (len(curve) - 1)) for curve in curves])
-
-
-def deletion_auc(
-    network: LlamaForCausalLM,
-    ids: Sequence[int],
-    order: Sequence[int],
-    target: Target,
-    replace_with: int | Sequence[int],
-    *,
-    mode: str = "mask",
-) -> float:
-    """Area under the target while tokens go in ``order``; the lower, the better. See `deletion_aucs`."""
-    return float(deletion_aucs(network, ids, [order], target, replace_with, mode=mode)[0])
-
-
-def insertion_auc(
-    network: LlamaForCausalLM,
-    ids: Sequence[int],
-    order: Sequence[int],
-    target: Target,
-    replace_with: int | Sequence[int],
-    *,
-    mode: str = "mask",
-) -> float:
-    """Area under the target while tokens come in ``order`` into a sequence without them; the higher, the better.
-
-    The sequences with the first k tokens in are those with the others out, so this is `deletion_auc` of the reversed order.
-    """
-    return deletion_auc(network, ids, list(order)[::-1], target, replace_with, mode=mode)
 
 
 def faithfulness(
@@ -173,16 +144,9 @@ def faithfulness(
     )
 
 
-def ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """Ranks from 0; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    mean_rank: NDArray[np.float64] = np.cumsum(counts) - (counts + 1) / 2
-    return mean_rank[inverse]
-
-
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
     """Spearman's rank correlation; nan where either is constant."""
-    a, b = (ranks(values) - ranks(values).mean() for values in (first, second))
+    a, b = (told - told.mean() for told in (ranks(np.asarray(values)) for values in (first, second)))
     norm = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / norm if norm else float("nan")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from puji.engine import window
+from puji.engine.target import frozen
 
 Array = np.ndarray[Any, Any]
 
@@ -70,9 +70,8 @@ def token_logprobs(
     wanted: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
     for owner, ids in enumerate(ids_list):
         header = headers[owner] if headers else 0
-        for start, first, stop in window.segments(len(ids) - 1, header, context):
-            piece = (*ids[: min(header, stop)], *ids[start:stop])
-            wanted.setdefault(piece, []).append((owner, first + 1, stop + 1))
+        for seen, first, stop in window.segments(ids[:-1], header, context):
+            wanted.setdefault(tuple(seen), []).append((owner, first + 1, stop + 1))
     # In this order a prefix comes right before what extends it, and one pass serves both.
     pieces: list[tuple[int, ...]] = []
     served: list[list[tuple[tuple[int, int, int], int]]] = []
@@ -114,8 +113,8 @@ def embed(
     result: Array = np.zeros((len(ids_list), network.config.hidden_size), np.float64)
     pieces, owners = [], []
     for owner, (ids, header) in enumerate(zip(ids_list, headers or [0] * len(ids_list), strict=True)):
-        for start, first, stop in window.segments(len(ids), header, network.config.max_position_embeddings):
-            pieces.append([*ids[: min(header, stop)], *ids[start:stop]])
+        for seen, first, stop in window.segments(ids, header, network.config.max_position_embeddings):
+            pieces.append(seen)
             owners.append((owner, stop - first))
     for piece, hidden in _hidden(network, pieces, batch_tokens):
         owner, new = owners[piece]
@@ -140,16 +139,6 @@ def _picked(network: LlamaForCausalLM, hidden: Tensor, targets: Tensor) -> Tenso
         return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
 
 
-@contextmanager
-def _evaluating(network: LlamaForCausalLM) -> Iterator[None]:
-    training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(training)
-
-
 def _hidden(
     network: LlamaForCausalLM, pieces: Sequence[Sequence[int]], batch_tokens: int
 ) -> Iterator[tuple[int, Tensor]]:
@@ -158,7 +147,7 @@ def _hidden(
     Padding stands to the right, where a causal network does not see it.
     """
     order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
-    with _evaluating(network):
+    with frozen(network):
         while order:
             rows = max(1, batch_tokens // len(pieces[order[-1]]))
             batch, order = order[-rows:], order[:-rows]

@@ -6,7 +6,7 @@ the positions from 0 on, exactly as a fresh sequence would. Decoding, sessions a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 
 def check(header: int, length: int, context: int) -> None:
@@ -30,15 +30,13 @@ def visible(ids: Sequence[int], header: int, context: int) -> list[int]:
     return [*ids[:header], *ids[start:]]
 
 
-def segments(length: int, header: int, context: int) -> list[tuple[int, int, int]]:
-    """How a sequence slides, as (start, first, stop): tokens first..stop - 1 see the header and what follows ``start``.
+def segments(ids: Sequence[int], header: int, context: int) -> Iterator[tuple[list[int], int, int]]:
+    """How a sequence slides, as (piece, first, stop): tokens first..stop - 1 are the last ones of the piece that they see.
 
     A token sees itself here, so the prediction of token t is read at token t - 1.
     """
-    result = []
     start, first = header, 0
-    while first < length:
-        stop = min(length, start + context - header)
-        result.append((start, first, stop))
+    while first < len(ids):
+        stop = min(len(ids), start + context - header)
+        yield [*ids[: min(header, stop)], *ids[start:stop]], first, stop
         start, first = next_start(start, header, context), stop
-    return result

@@ -27,9 +27,13 @@ COMPARED = {"logP": "logp", "SA": "sa", "QED": "qed", "weight": "weight"}
 SCAFFOLD_RINGS = 2
 """MOSES counts no scaffold with fewer rings."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what, done, total)."""
+Progress = Callable[[int, int], None]
+"""Called with how many are done, of how many."""
 Result = TypeVar("Result")
+
+
+def silent(done: int, total: int) -> None:
+    """A `Progress` that tells nobody."""
 
 
 def parse(smiles: str) -> Chem.Mol | None:
@@ -103,8 +107,7 @@ def _map(
     function: Callable[[Sequence[str]], Result],
     smiles: Sequence[str],
     workers: int,
-    progress: Progress | None,
-    what: str,
+    progress: Progress,
 ) -> Iterator[Result]:
     chunks = [smiles[at : at + CHUNK] for at in range(0, len(smiles), CHUNK)]
     done = 0
@@ -112,8 +115,7 @@ def _map(
     def tell(result: Result, chunk: Sequence[str]) -> Result:
         nonlocal done
         done += len(chunk)
-        if progress is not None:
-            progress(what, done, len(smiles))
+        progress(done, len(smiles))
         return result
 
     if workers <= 1 or len(chunks) <= 1:
@@ -132,13 +134,13 @@ def analyse(
     properties: bool = True,
     filters: bool = True,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Analysis:
     """Parse SMILES and count what MOSES compares, on ``workers`` processes; the two slowest parts are optional."""
     whole = Analysis()
     arrays: list[tuple[np.ndarray, np.ndarray]] = []
     function = partial(_measure, properties=properties, filters=filters)
-    for part in _map(function, smiles, workers, progress, "analysis"):
+    for part in _map(function, smiles, workers, progress):
         whole.total += part.total
         whole.canonical += part.canonical
         whole.fragments.update(part.fragments)
@@ -151,14 +153,14 @@ def analyse(
     return whole
 
 
-def canonical(smiles: Sequence[str], *, workers: int = 1, progress: Progress | None = None) -> list[str]:
+def canonical(smiles: Sequence[str], *, workers: int = 1, progress: Progress = silent) -> list[str]:
     """Canonical SMILES of those that parse, in their order."""
-    return [text for part in _map(_canonical, smiles, workers, progress, "canonical") for text in part]
+    return [text for part in _map(_canonical, smiles, workers, progress) for text in part]
 
 
-def canonical_hashes(smiles: Sequence[str], *, workers: int = 1, progress: Progress | None = None) -> np.ndarray:
+def canonical_hashes(smiles: Sequence[str], *, workers: int = 1, progress: Progress = silent) -> np.ndarray:
     """Sorted distinct `hashes` of the canonical SMILES of those that parse."""
-    parts = list(_map(_canonical_hashes, smiles, workers, progress, "training set"))
+    parts = list(_map(_canonical_hashes, smiles, workers, progress))
     return np.unique(np.concatenate(parts)) if parts else hashes([])
 
 
@@ -173,4 +175,5 @@ __all__ = [
     "hashes",
     "murcko_scaffold",
     "parse",
+    "silent",
 ]

@@ -8,7 +8,7 @@ of the SMILES: skipping the padding where that is exact (convolutions, first LST
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 from scipy import linalg
 from torch import nn
 
+from puji.modalities.molecules.analysis import Progress, silent
 from puji.modality import Invalid
 
 WEIGHTS = "ChemNet v0.13 (fcd package)"
@@ -56,12 +57,10 @@ def _one_hot(smiles: Sequence[str], padded: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def activations(
-    smiles: Sequence[str], batch: int = 256, progress: Callable[[int, int], None] | None = None
-) -> np.ndarray:
+def activations(smiles: Sequence[str], batch: int = 256, progress: Progress = silent) -> np.ndarray:
     """ChemNet's activations of canonical SMILES, in their order, shape (len(smiles), 512), float32.
 
-    ``progress(done, total)`` is called after each batch. Raises Invalid if the ``fcd`` package is not installed.
+    ``progress`` is called after each batch. Raises Invalid if the ``fcd`` package is not installed.
     """
     network = _network()
     result = np.empty((len(smiles), WIDTH), dtype=np.float32)
@@ -74,8 +73,7 @@ def activations(
         padded = max(PADDED, len(smiles[some[-1]]) + 1)
         result[some] = network(_one_hot([smiles[i] for i in some], padded)).numpy()
         at += len(some)
-        if progress is not None:
-            progress(at, len(order))
+        progress(at, len(order))
     return result
 
 

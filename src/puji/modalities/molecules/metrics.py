@@ -11,7 +11,6 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from scipy.stats import wasserstein_distance
 from puji.arrays import load_arrays, pack_strings, save_arrays, unpack_strings
 from puji.intervals import average, proportion
 from puji.modalities.molecules import chemnet
-from puji.modalities.molecules.analysis import COMPARED, Progress, analyse, canonical, canonical_hashes, hashes
+from puji.modalities.molecules.analysis import COMPARED, Progress, analyse, canonical, canonical_hashes, hashes, silent
 from puji.modalities.molecules.data import MOSES, Split, moses_file, moses_split
 from puji.modalities.molecules.similarity import SimilarityIndex, scan, similarity_index
 from puji.modality import Invalid, Metric
@@ -45,7 +44,7 @@ class Statistics:
     properties: Mapping[str, np.ndarray]  # MOSES name -> (n,); (0,) for TestSF, whose properties are not compared
 
     @classmethod
-    def of(cls, smiles: Sequence[str], *, workers: int = 1, progress: Progress | None = None) -> Statistics:
+    def of(cls, smiles: Sequence[str], *, workers: int = 1, progress: Progress = silent) -> Statistics:
         """Compute them, without a cache. Raises Invalid if no SMILES is valid."""
         identity = hashlib.sha256("\n".join(smiles).encode()).hexdigest()
         return _statistics(identity, lambda: smiles, None, workers, progress)
@@ -67,7 +66,7 @@ class References:
         test_scaffolds: Sequence[str] | None = None,
         *,
         workers: int = 1,
-        progress: Progress | None = None,
+        progress: Progress = silent,
     ) -> References:
         """References from your own sets of SMILES, computed at once and not cached."""
         return cls(
@@ -78,7 +77,7 @@ class References:
 
 
 def moses_references(
-    folder: Path | None = None, *, cache: Path | None = None, workers: int = 1, progress: Progress | None = None
+    folder: Path | None = None, *, cache: Path | None = None, workers: int = 1, progress: Progress = silent
 ) -> References:
     """The references of MOSES. The first call takes about an hour on one core; later ones read the cache.
 
@@ -131,7 +130,7 @@ def _cached(folder: Path | None, key: str, compute: Callable[[], dict[str, np.nd
     return arrays
 
 
-def _counted(source: Source, workers: int, progress: Progress | None, properties: bool = True) -> dict[str, np.ndarray]:
+def _counted(source: Source, workers: int, progress: Progress, properties: bool = True) -> dict[str, np.ndarray]:
     found = analyse(source(), properties=properties, filters=False, workers=workers, progress=progress)
     if not found.canonical:
         raise Invalid("molecules.no_samples")
@@ -145,7 +144,7 @@ def _counted(source: Source, workers: int, progress: Progress | None, properties
     }
 
 
-def _activated(source: Source, workers: int, progress: Progress | None) -> dict[str, np.ndarray]:
+def _activated(source: Source, workers: int, progress: Progress) -> dict[str, np.ndarray]:
     clean = canonical(source(), workers=workers, progress=progress)
     normal = chemnet.gaussian(_activations(clean, progress))
     return {"mean": normal.mean, "covariance": normal.covariance, "n": np.asarray(normal.n)}
@@ -156,7 +155,7 @@ def _statistics(
     source: Source,
     cache: Path | None,
     workers: int,
-    progress: Progress | None,
+    progress: Progress,
     properties: bool = True,
 ) -> Statistics:
     counts = _cached(cache, _key("statistics", identity), lambda: _counted(source, workers, progress, properties))
@@ -171,10 +170,9 @@ def _statistics(
     )
 
 
-def _activations(smiles: Sequence[str], progress: Progress | None) -> np.ndarray:
+def _activations(smiles: Sequence[str], progress: Progress) -> np.ndarray:
     place = {text: i for i, text in enumerate(dict.fromkeys(smiles))}
-    tell = None if progress is None else partial(progress, "ChemNet")
-    return chemnet.activations(list(place), progress=tell)[[place[text] for text in smiles]]
+    return chemnet.activations(list(place), progress=progress)[[place[text] for text in smiles]]
 
 
 def cosine(a: Mapping[str, int], b: Mapping[str, int]) -> float:
@@ -184,7 +182,7 @@ def cosine(a: Mapping[str, int], b: Mapping[str, int]) -> float:
 
 
 def moses(
-    samples: Sequence[str], references: References, *, workers: int = 1, progress: Progress | None = None
+    samples: Sequence[str], references: References, *, workers: int = 1, progress: Progress = silent
 ) -> dict[str, Metric]:
     """All MOSES metrics of ``samples``, in the order of its table; names as there ("FCD/Test", "unique@10k").
 
@@ -198,8 +196,8 @@ def moses(
     references : References
     workers : int
         Processes (properties) and threads (similarity); ChemNet uses torch's threads.
-    progress : callable or None
-        Called with (what, done, total).
+    progress : callable
+        Called with how many are done, of how many, in each part of the work.
 
     Raises
     ------

@@ -326,7 +326,10 @@ class Molecules(Modality[Molecule]):
         return demo(model, seed)
 
     def metrics(
-        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+        self,
+        samples: Sequence[Raw | Invalid],
+        references: Mapping[str, Sequence[Raw | Invalid]],
+        step: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Metric]:
         """The MOSES benchmark. ``references``: "train", "test" and perhaps "test_scaffolds"; none: those of MOSES."""
         from puji.modalities.molecules.metrics import References, moses, moses_references
@@ -336,10 +339,10 @@ class Molecules(Modality[Molecule]):
         }
         generated = smiles.pop("")
         if not references:
-            return moses(generated, moses_references())
+            return moses(generated, moses_references(progress=step), progress=step)
         if not {"train", "test"} <= set(references) <= {"train", "test", "test_scaffolds"}:
             raise Invalid("molecules.references")
-        return moses(generated, References.of(**smiles))
+        return moses(generated, References.of(**smiles, progress=step), progress=step)
 
 
 def _asked(given: BaseModel) -> conditions.Conditions:

@@ -46,7 +46,7 @@ def _sdf(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _smi(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if rows:
-        fields = ("synthetic", "origin", "model", "version", "seed")
+        fields = ("synthetic", "model", "seed")
         origin = " ".join(f"{name}={_one_line(rows[0][name])}" for name in fields if name in rows[0])
         yield f"# {origin}\n" if origin else ""
     for number, row in enumerate(rows, 1):

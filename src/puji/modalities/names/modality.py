@@ -312,7 +312,10 @@ class Names(Modality[Name]):
         return demo(model, seed)
 
     def metrics(
-        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+        self,
+        samples: Sequence[Raw | Invalid],
+        references: Mapping[str, Sequence[Raw | Invalid]],
+        step: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Metric]:
         """Valid, unique, new, stems and dose abbreviations. ``references``: known names; none: the lists of `drug-names`."""
         if not samples:

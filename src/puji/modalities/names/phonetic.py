@@ -345,37 +345,3 @@ def aline(first: str, second: str) -> float:
         return 0.0
     both = local_score(a, a, *tables()) + local_score(b, b, *tables())
     return min(1.0, float(2 * local_score(a, b, *tables()) / both))
-
-
-def align(first: str, second: str) -> list[tuple[str, str]]:
-    """The best local alignment: pairs of the parts that match, one or two phones each; "" stands for a skipped phone."""
-    a, b = numbers(first), numbers(second)
-    scores, differences, vowel = tables()
-    table = np.zeros((len(a) + 1, len(b) + 1))
-    back: dict[tuple[int, int], tuple[int, int]] = {}
-    for i in range(len(a) + 1):
-        for j in range(len(b) + 1):
-            options = [(0.0, (0, 0))]
-            if i and j:
-                options.append((table[i - 1, j - 1] + scores[a[i - 1], b[j - 1]], (1, 1)))
-            if i:
-                options.append((table[i - 1, j] + SKIP, (1, 0)))
-            if j:
-                options.append((table[i, j - 1] + SKIP, (0, 1)))
-            if i and j > 1:
-                options.append((table[i - 1, j - 2] + _expansion(a[i - 1], b[j - 2 : j], differences, vowel), (1, 2)))
-            if i > 1 and j:
-                options.append((table[i - 2, j - 1] + _expansion(b[j - 1], a[i - 2 : i], differences, vowel), (2, 1)))
-            table[i, j], back[i, j] = max(options, key=lambda option: option[0])
-    i, j = (int(place) for place in np.unravel_index(int(table.argmax()), table.shape))
-    pairs: list[tuple[str, str]] = []
-    while table[i, j] > 0:
-        di, dj = back[i, j]
-        pairs.append((first[i - di : i], second[j - dj : j]))
-        i, j = i - di, j - dj
-    return pairs[::-1]
-
-
-def _expansion(one: int, two: np.ndarray, differences: np.ndarray, vowel: np.ndarray) -> float:
-    """sigma_exp of the paper: one phone against two."""
-    return float(EXPANSION - differences[one, two].sum() - vowel[one] - vowel[two].max())

@@ -45,12 +45,16 @@ class Asked:
 
 
 def assess(
-    model: Any, patients: Sequence[Timeline], ask: Ask, seed: int = 0, step: Callable[[], None] = lambda: None
+    model: Any,
+    patients: Sequence[Timeline],
+    ask: Ask,
+    seed: int = 0,
+    step: Callable[[int, int], None] = lambda *_: None,
 ) -> Assessment:
     """All figures, with 95 % intervals by resampling patients, and calibration curves.
 
     Each patient is asked about once, at an age drawn from `LANDMARKS` at which something was known and after which the patient
-    was followed to the farthest horizon, or died. ``step`` is called once a patient. Raises Invalid where nobody fits.
+    was followed to the farthest horizon, or died. ``step`` is called with how many patients are done, of how many. Raises Invalid where nobody fits.
     """
     for name in ("by", "now"):
         if getattr(ask, name) != Ask.model_fields[name].default:
@@ -118,7 +122,7 @@ def risks(
     outcomes: Sequence[Outcome],
     ask: Ask,
     seed: int,
-    step: Callable[[], None],
+    step: Callable[[int, int], None],
 ) -> tuple[list[Asked], int]:
     """What the model says and what came, for patients without the outcome before; how many were answered at all."""
     wanted = horizons(ask.horizon)
@@ -128,7 +132,7 @@ def risks(
     mapped = model.modality.book.mapped
     for number, (record, age) in enumerate(chosen):
         answer = model.predict(record, ask.model_copy(update={"outcomes": told, "now": age}), seed=seed + number)
-        step()
+        step(number + 1, len(chosen))
         answered += bool(answer.estimates)
         for one in outcomes if answer.estimates else ():
             first = next((event.age / YEAR for event in record.events if one.holds(mapped(event.code))), np.inf)

@@ -276,18 +276,14 @@ def _verhoeff(identifier: str) -> bool:
     return state == 0
 
 
-def ancestors(code: str) -> list[str]:
+@lru_cache(maxsize=200_000)
+def ancestors(code: str) -> tuple[str, ...]:
     """What stands above ``code``, the nearest first: shorter codes, the category of three characters, the chapter.
 
     The American and Chinese editions meet in the categories of ICD10 ("ICD10CM/I21.4" -> "ICD10CM/I21", "ICD10/I21",
     "ICD10/I00-I99"). A question stands above its answer; above a medicine of ATC its groups ("ATC/C09AA03" -> "ATC/C09AA", ...,
     "ATC/C"). Empty for systems without a hierarchy here.
     """
-    return list(_ancestors(code))
-
-
-@lru_cache(maxsize=200_000)
-def _ancestors(code: str) -> tuple[str, ...]:
     system, _, rest = code.partition("/")
     if system in ANSWERED and "=" in rest:
         return (f"{system}/{rest.partition('=')[0]}",)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 import numpy as np
 import torch
 
+from puji.intervals import ranks
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
 
 FREQUENT = 30
@@ -97,12 +98,7 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     n, m = int(positive.sum()), int((~positive).sum())
     if not n or not m:
         return float("nan")
-    order = np.argsort(scores, kind="stable")
-    _, inverse, counts = np.unique(scores[order], return_inverse=True, return_counts=True)
-    ranks = np.empty(len(scores))
-    ends = np.cumsum(counts)
-    ranks[order] = (ends - (counts - 1) / 2)[inverse]
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+    return float((ranks(scores)[positive].sum() - n * (n - 1) / 2) / (n * m))
 
 
 def logistic(inputs: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

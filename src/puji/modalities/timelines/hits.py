@@ -79,10 +79,10 @@ def windows(model: Any, patients: Sequence[Timeline]) -> Iterator[Window]:
         if len(places) != len(patient.events):
             raise ValueError("an event lost its place")
         header = int(starts[told.index(START) + HEADER])
-        for start, first, stop in window.segments(len(ids) - 1, header, context):
-            left = start - min(header, stop)
+        for piece, first, stop in window.segments(ids[:-1], header, context):
+            left = stop - len(piece)
             events = [(place - left, number) for number, place in enumerate(places) if first < place <= stop]
-            yield Window(index, [*ids[: min(header, stop)], *ids[start : stop + 1]], events)
+            yield Window(index, [*piece, ids[stop]], events)
 
 
 def judge(model: Any, patients: Sequence[Timeline], candidates: Sequence[str]) -> Ranks:

@@ -343,7 +343,10 @@ class Timelines(Modality[Timeline]):
         return demo(model, seed)
 
     def metrics(
-        self, samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]
+        self,
+        samples: Sequence[Raw | Invalid],
+        references: Mapping[str, Sequence[Raw | Invalid]],
+        step: Callable[[int, int], None] = lambda done, total: None,
     ) -> dict[str, Metric]:
         """How like the reference cohort the samples are, and how near to it."""
         from puji.modalities.timelines.metrics import cohort_metrics
@@ -359,7 +362,11 @@ class Timelines(Modality[Timeline]):
         return pictures(samples, references)
 
     def assess(
-        self, model: Any, records: Sequence[Timeline], ask: BaseModel, step: Callable[[], None] = lambda: None
+        self,
+        model: Any,
+        records: Sequence[Timeline],
+        ask: BaseModel,
+        step: Callable[[int, int], None] = lambda *_: None,
     ) -> Assessment:
         """The next event's hit rates, and risks within horizons: AUROC, AUPRC, Brier score, calibration."""
         from puji.modalities.timelines.assess import assess

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from puji.intervals import resampled
 from puji.modalities.timelines.fidelity import auroc
-from puji.modalities.timelines.timeline import Timeline
+from puji.modalities.timelines.timeline import YEAR, Timeline
 
 RESAMPLES = 200
 
@@ -42,7 +43,7 @@ def nearest(records: Sequence[Timeline], others: Sequence[Timeline]) -> np.ndarr
 
 def _told(record: Timeline) -> set[tuple[str, int]]:
     first = {event.code: event.age for event in reversed(record.events)}
-    return {(code, -1) for code in first} | {(code, int(age // (5 * 365.25))) for code, age in first.items()}
+    return {(code, -1) for code in first} | {(code, int(age // (5 * YEAR))) for code, age in first.items()}
 
 
 def membership(
@@ -56,10 +57,8 @@ def membership(
     chosen = np.random.default_rng(seed).permutation(len(training))[:size]
     scores = -np.concatenate([nearest([training[i] for i in chosen], synthetic), nearest(held_out[:size], synthetic)])
     labels = np.repeat([1.0, 0.0], size)
-    rng = np.random.default_rng(seed)
-    drawn = [rng.integers(2 * size, size=2 * size) for _ in range(RESAMPLES)]
-    low, high = np.nanquantile([auroc(scores[one], labels[one]) for one in drawn], (0.025, 0.975))
-    return auroc(scores, labels), float(low), float(high)
+    interval = resampled(lambda drawn: auroc(scores[drawn], labels[drawn]), 2 * size, RESAMPLES, seed)
+    return auroc(scores, labels), *interval
 
 
 def distance_ratio(synthetic: Sequence[Timeline], training: Sequence[Timeline], held_out: Sequence[Timeline]) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ ENDS = {
     "observation_period": ("observation_period_end_date",),
     "visit_occurrence": ("visit_end_datetime", "visit_end_date"),
 }
+TABLES = ("concept", "person", "death", *ENDS, *EVENTS)
+"""In the order in which they are read: the concepts first."""
 GENDERS = {"8532": "female", "8507": "male"}
 
 
@@ -43,19 +46,13 @@ def is_omop(folder: Path) -> bool:
 def folder(source: Path) -> Iterator[tuple[Row, str] | Invalid]:
     """The rows of a folder of CSV tables; without a concept table codes are "OMOP/<concept id>"."""
     concepts: dict[str, str] = {}
-    for name in ("concept", "person", "death", *ENDS, *EVENTS):
+    for name in TABLES:
         path = _table(source, name)
         if path is None:
             continue
         try:
-            for line, cell in _lines(path):
-                if isinstance(cell, Invalid):
-                    yield cell.at(str(path), cell.line)
-                elif name == "concept":
-                    concepts[cell.get("concept_id", "")] = _code(cell)
-                else:
-                    for row in _row(name, cell, line, concepts):
-                        yield row.at(str(path), row.line) if isinstance(row, Invalid) else (row, str(path))
+            for row in _rows(name, _lines(path), concepts):
+                yield row.at(str(path), row.line) if isinstance(row, Invalid) else (row, str(path))
         except Invalid as refusal:
             yield refusal.at(str(path), refusal.line)
         except (csv.Error, UnicodeDecodeError):
@@ -77,20 +74,9 @@ def database(path: Path) -> Iterator[Row | Invalid]:
             if "person" not in tables:
                 raise Invalid("timelines.read.no_person")
             concepts: dict[str, str] = {}
-            for name in ("concept", "person", "death", *ENDS, *EVENTS):
-                if name not in tables:
-                    continue
-                found = connection.execute(f'select * from "{tables[name]}"')
-                columns = [column[0].lower() for column in found.description or []]
-                line = 0
-                while part := found.fetchmany(10_000):
-                    for values in part:
-                        line += 1
-                        cell = dict(zip(columns, values, strict=True))
-                        if name == "concept":
-                            concepts[str(cell["concept_id"])] = _code(cell)
-                        else:
-                            yield from _row(name, cell, line, concepts)
+            for name in TABLES:
+                if name in tables:
+                    yield from _rows(name, _fetched(connection.execute(f'select * from "{tables[name]}"')), concepts)
     except duckdb.Error as error:
         raise Invalid("text.damaged") from error
 
@@ -117,6 +103,27 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, str] | Invalid]]:
     for values in (reader := csv.reader(text, delimiter=separator)):
         yield reader.line_num + 1, dict(zip(names, values, strict=False))
     yield from ((one.line or 0, one) for one in refused)
+
+
+def _fetched(found: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines of what a query ``found``, as `_lines` gives those of a file."""
+    columns = [column[0].lower() for column in found.description]
+    rows = chain.from_iterable(iter(lambda: found.fetchmany(10_000), []))
+    for line, values in enumerate(rows, 1):
+        yield line, dict(zip(columns, values, strict=True))
+
+
+def _rows(
+    name: str, cells: Iterable[tuple[int, Mapping[str, Any] | Invalid]], concepts: dict[str, str]
+) -> Iterator[Row | Invalid]:
+    """The rows that the ``cells`` of the table ``name`` tell; its own fill ``concepts`` instead."""
+    for line, cell in cells:
+        if isinstance(cell, Invalid):
+            yield cell
+        elif name == "concept":
+            concepts[_text(cell.get("concept_id"))] = _code(cell)
+        else:
+            yield from _row(name, cell, line, concepts)
 
 
 def _row(name: str, cell: Mapping[str, Any], line: int, concepts: Mapping[str, str]) -> Iterator[Row | Invalid]:

@@ -21,7 +21,7 @@ import polars as pl
 from puji.files import check_writable, refusal, whole
 from puji.modalities.timelines.codes import uri_of, vocabulary_of
 from puji.modalities.timelines.read_tables import ENDED
-from puji.modalities.timelines.timeline import DEATH, Event, Timeline
+from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
 from puji.modality import Invalid
 
 FORMATS = (".meds", ".ndjson", ".omop", ".csv")
@@ -38,7 +38,7 @@ def write(records: Sequence[Timeline], rows: Sequence[Mapping[str, Any]], target
     ``rows``: the origin of each record. Raises Invalid for another ending, and where the target cannot be written.
     """
     ending = target.suffix.lower()
-    origin = {name: rows[0][name] for name in ("synthetic", "model", "version", "seed") if rows and name in rows[0]}
+    origin = {name: rows[0][name] for name in ("synthetic", "model", "seed") if rows and name in rows[0]}
     if ending in (".meds", ".omop"):
         _folder(target, lambda folder: (_meds if ending == ".meds" else _omop)(records, origin, folder))
     elif ending in (".ndjson", ".csv"):
@@ -95,7 +95,7 @@ def _csv(records: Sequence[Timeline], origin: Mapping[str, Any]) -> Iterator[str
             when = _told(record, event.age) if birth else ""
             value = "" if event.value is None else event.value
             # Without a birth the age is what tells the time.
-            age = event.age / 365.25
+            age = event.age / YEAR
             writer.writerow(
                 [f"synthetic-{number}", record.sex, birth, when, round(age, 6), event.code, value, event.unit, end]
                 + [str(one).lower() if isinstance(one, bool) else one for one in origin.values()]
@@ -257,7 +257,7 @@ def _omop(records: Sequence[Timeline], origin: Mapping[str, Any], folder: Path) 
             name = "measurement" if event.value is not None or system == "LOINC" else name
             short, start = _TABLES[name]
             row: dict[str, Any] = {
-                f"{name}_id" if name != "measurement" else "measurement_id": len(tables[name]) + 1,
+                f"{name}_id": len(tables[name]) + 1,
                 "person_id": number,
             }
             row |= {f"{short}_concept_id": concepts[event.code], f"{start}_date": _day(record, event.age)}

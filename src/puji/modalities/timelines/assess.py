@@ -54,7 +54,9 @@ def assess(
     """All figures, with 95 % intervals by resampling patients, and calibration curves.
 
     Each patient is asked about once, at an age drawn from `LANDMARKS` at which something was known and after which the patient
-    was followed to the farthest horizon, or died. ``step`` is called with how many patients are done, of how many. Raises Invalid where nobody fits.
+    was followed to the farthest horizon, or died.
+
+    ``step`` is called with how many patients are done, of how many. Raises Invalid where nobody fits.
     """
     for name in ("by", "now"):
         if getattr(ask, name) != Ask.model_fields[name].default:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from benchmarks import common, readme
+from benchmarks.report_tables import number, table
+from benchmarks.report_timelines import reading, shift, timelines, truth, weights
 
 PAGE = Path(__file__).parent.parent / "RESULTS.md"
 
@@ -36,15 +38,6 @@ COLUMNS = (
     "Filters",
     "Novelty",
 )
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _row(metrics: dict[str, Any]) -> list[str]:
@@ -225,131 +218,63 @@ def names(results: dict[str, Any]) -> str:
     )
 
 
-def timelines(results: dict[str, Any]) -> str:
-    tops = ("top1", "top5", "top10")
-    minutes = mean(one["training"]["minutes"] for one in results["seeds"])
-    ours = (
-        f"**Puji**, {results['parameters']:,} parameters, {minutes:.0f} minutes (mean of {len(results['seeds'])} seeds)"
-    )
-    measured = {ours: results["mean"], "frequencies": results["tables"]["all"]}
-    measured["frequencies by age and sex"] = results["tables"]["age and sex"]
-    rows = [
+def explanations(results: dict[str, Any]) -> str:
+    def told(found: dict[str, float], digits: int = 2) -> str:
+        return f"{found['mean']:.{digits}f} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
+
+    planted = results["planted"]
+    first = [
         [
             name,
-            *(number(one[f"{top}_excluded"]) for top in tops),
-            *(number(one[top]) for top in tops),
-            number(one["nats"], 3),
+            told(row["found_first"]),
+            *(told(row["faithfulness"][kind]) for kind in ("deletion_gain", "insertion_gain")),
+            told(row["randomised_weights"]["signed"]),
+            number(row.get("completeness", {}).get("relative_error_median")),
         ]
-        for name, one in measured.items()
+        for name, row in planted["methods"].items()
     ]
-    rows += [
-        [f"{name} (published)", *map(number, values), "", "", "", ""] for name, values in results["published"].items()
+    second = [
+        [
+            "{}, `{}`".format(*name.rsplit(", ", 1)),
+            told(row["agreement_with_atom_parts"]),
+            *(told(row["faithfulness"][kind]) for kind in ("deletion_gain", "insertion_gain")),
+            number(row.get("completeness", {}).get("relative_error_median")),
+        ]
+        for name, row in results["molecules"].items()
     ]
-    head = ["next disease or death", *(f"{top}, past excluded" for top in tops), *tops, "nats"]
-    gains = results["seeds"][0]["gains"]
-    told = ", ".join(f"{top} {gain:+.4f} ({low:+.4f} to {high:+.4f})" for top, (gain, low, high) in gains.items())
-    made = results["cohorts"]
-    figures = list(next(iter(made["rows"].values())))
+    gains = ("removing: gain over random orders", "adding: gain over random orders")
     return (
-        f"{int(results['mean']['targets']):,} targets of val.bin; the next event's age is not told. Ours less the table of age"
-        f" and sex, past excluded, first seed, patients resampled: {told}.\n\n{table(head, rows)}\n\n"
-        "Cohorts of the first seed, as large as the training set or so many times as large"
-        f" ({made['patients_per_second']:.0f} patients a second; {made['copies_of_held_out']:.4f} of the held-out patients have"
-        " the codes of a training patient):\n\n"
+        f"Planted truth: one of {planted['tokens']} tokens decides the label, in {planted['sequences']} sequences. Gains are"
+        " differences of the area under the curve of the target while tokens are taken away or put in, from the highest score"
+        " on; above 0 is better than a random order. With 95 % intervals.\n\n"
         + table(
-            ["", *made["rows"]],
-            ([name, *(number(row[name], 3) for row in made["rows"].values())] for name in figures),
+            [
+                "method, what stands for no evidence",
+                "found first",
+                *gains,
+                "correlation with randomised weights",
+                "completeness error",
+            ],
+            first,
         )
+        + "\n\nMolecules of MOSES Test, explained by the released weights; agreement is the rank correlation with what each atom"
+        " adds to logP (Wildman and Crippen) or TPSA (Ertl) by definition. `puji explain` uses `<end>`.\n\n"
+        + table(["property, method, token for no evidence", "agreement", *gains, "completeness error"], second)
     )
 
 
-def truth(results: dict[str, Any]) -> str:
-    who = list(results["auroc"])
-    rows = [
-        ["AUROC, mean over outcomes", *(number(results["auroc"][one]) for one in who)],
-        ["share of the oracle's AUROC above chance", *(number(results["share"][one], 3) for one in who)],
-        ["calibration slope", *(number(results["slope"][one], 3) for one in who)],
-        ["events over expected ones", *(number(results["events over expected"][one], 3) for one in who)],
-    ]
-    found = results["hazard ratios"]
-    errors = found["median absolute error of the logarithm"]
-    ratios = (
-        [name, *(number(row[key], 2) for key in ("truth", "real", "cohort"))] for name, row in found["rows"].items()
+def training(results: dict[str, Any]) -> str:
+    rates = results["tokens per second"]
+    names = list(next(iter(rates.values())))
+    rows = (
+        [kind, *(f"{row[name]:,.0f}" if row[name] > 100 else number(row[name], 2) for name in names)]
+        for kind, row in rates.items()
     )
     return (
-        f"{results['patients']['training']:,} simulated patients to train on for {results['training']['minutes']:.0f} minutes,"
-        f" {results['parameters']:,} parameters; {len(results['outcomes'])} outcomes within five years, asked"
-        f" {results['patients']['asked']:,} times.\n\n{table(['', *who], rows)}\n\n"
-        "Hazard ratios adjusted for age and sex (confounding by other diseases is in them), median absolute error of"
-        f" the logarithm: training patients {errors['real']:.2f}, generated cohort {errors['cohort']:.2f}. Died under"
-        f" observation: {results['died']['training']:.3f} of the training patients, {results['died']['cohort']:.3f} of the"
-        f" cohort.\n\n{table(['before, after', 'truth', 'training patients', 'generated cohort'], ratios)}"
+        f"Non-padding tokens a second, {results['parameters']:,} parameters, {results['batch tokens']:,} tokens a step,"
+        f" {results['threads']} threads; same network, data, batches, precision and compilation.\n\n"
+        + table(["", *names], rows)
     )
-
-
-def shift(results: dict[str, Any]) -> str:
-    tops = [f"top{top}_excluded" for top in (1, 5, 10)]
-    rows = [
-        [name, number(row["nats"], 3), *(number(row[top]) for top in tops)] for name, row in results["rows"].items()
-    ]
-    lost = ", ".join(
-        f"{top} {gain:+.4f} ({low:+.4f} to {high:+.4f})" for top, (gain, low, high) in results["lost"].items()
-    )
-    people = results["patients"]
-    return (
-        f"{people['test']:,} patients born from {results['born']} on, {int(next(iter(results['rows'].values()))['targets']):,}"
-        f" targets; each model was trained on {people['training']:,} others. Lost by never having seen later-born patients"
-        f" (patients resampled): {lost}.\n\n"
-        + table(["trained on", "nats an event", *(f"{top[:-9]}, past excluded" for top in tops)], rows)
-    )
-
-
-def weights(results: dict[str, Any]) -> str:
-    rows = [
-        [name, number(one["value"], 3), f"{number(one['low'], 3)} to {number(one['high'], 3)}", f"{one['n']:,}"]
-        for name, one in results["metrics"].items()
-    ]
-    return (
-        f"{results['patients']} simulated patients (Synthea) who were held out of training, {results['events']:,} events: few,"
-        f" so the intervals are wide.\n\n{table(['', 'value', '95 % interval', 'n'], rows)}"
-    )
-
-
-def reading(results: dict[str, Any]) -> str:
-    rows = [
-        [
-            name,
-            f"{row['events']:,}",
-            f"{row['patients']:,} of {row['written_patients']:,}",
-            f"{row['seconds']:.1f}",
-            f"{row['megabytes']:.0f}",
-            f"{row['before_megabytes']:.0f}",
-        ]
-        for name, row in results["rows"].items()
-    ]
-    head = ["format, events asked for", "events read", "patients read", "seconds", "peak MB", "MB before reading"]
-    return (
-        "Simulated patients, written and read again patient by patient in a process of its own; rows of the CSV are in the order"
-        f" of age, so that each patient is scattered over the file.\n\n{table(head, rows)}"
-    )
-
-
-def plain(results: dict[str, Any]) -> str:
-    """Any nested results as a table of dotted names."""
-    rows: list[list[str]] = []
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                walk(f"{prefix} {name}".strip(), inner)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            for index, inner in enumerate(value):
-                walk(f"{prefix} {index}", inner)
-        else:
-            rows.append([prefix, f"{value:.4g}" if isinstance(value, float) else str(value)])
-
-    walk("", results)
-    return table(["", ""], rows)
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
@@ -357,9 +282,9 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("calibration", "Molecules: is our MOSES right?", calibration),
     ("molecules_conditions", "Molecules: what was asked and what came", conditions),
     ("sampling", "Sampling speed", sampling),
-    ("training", "Training speed", plain),
+    ("training", "Training speed", training),
     ("startup", "From the command line", startup),
-    ("explanations", "Explanations", plain),
+    ("explanations", "Explanations", explanations),
     ("names_quality", "Names", names),
     ("timelines_quality", "Timelines: the next disease, and cohorts", timelines),
     ("timelines_truth", "Timelines: the truth test", truth),

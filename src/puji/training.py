@@ -163,9 +163,7 @@ def fit(
         "commit": commit(),
         "machine": machine(),
         "parameters": networks.parameters(network),
-        "settings": {
-            name: getattr(options, name) for name in ("batch_tokens", "learning_rate", "optimizer", "schedule")
-        },
+        "settings": {name: getattr(options, name) for name in ("batch_tokens", "learning_rate", "optimizer")},
         "training": {
             "steps": result.steps,
             "epochs": round(result.epochs, 4),

@@ -385,7 +385,7 @@ def test_rows_end_for_the_reason_they_say(net):
         seen[row].append(token)
         return len(seen[row]) == 3
 
-    stopped = run(net, prompts(20), end=59, stop=third, forbid=[59])
+    stopped = run(net, prompts(20), end=0, stop=third)
     assert {(len(row.ids), row.ended) for row in stopped} == {(3, "stop")}
     assert all(row.ids == seen[row.index] for row in stopped)
 
@@ -404,7 +404,6 @@ def test_no_prompts_no_rows(net):
         (Prompt(tuple([2] * 40), 0, 32), {}),
         (Prompt((2,), 0, 0), {"max_new_tokens": 0}),
         (Prompt((2,), 0, 0), {"end": 60}),
-        (Prompt((2,), 0, 0), {"forbid": [99]}),
         (Prompt((2,), 0, 0), {"dtype": "float16"}),
     ],
 )
@@ -413,15 +412,14 @@ def test_what_is_out_of_range_is_refused(net, prompt, options):
         run(net, [prompt], **options)
 
 
-def test_forbidden_ids_and_padding_are_never_drawn():
+def test_padding_is_never_drawn():
     flat = make(sharpness=0.0)
-    drawn = {token for row in run(flat, prompts(300), forbid=range(10, 60)) for token in row.ids}
-    assert drawn == set(range(1, 10))
+    drawn = {token for row in run(flat, prompts(300)) for token in row.ids}
+    assert drawn == set(range(1, 60))
 
 
 def test_logprob_is_the_score_of_the_row(net):
-    options = {"sampling": Sampling(temperature=1.5, top_k=20), "forbid": [8, 9]}
-    rows = run(net, prompts(30), max_new_tokens=20, **options)
+    rows = run(net, prompts(30), max_new_tokens=20, sampling=Sampling(temperature=1.5, top_k=20))
     scores = score(net, [((2, 5, 7), row.ids) for row in rows])
     np.testing.assert_allclose([row.logprob for row in rows], scores, atol=1e-3)
 
@@ -487,6 +485,13 @@ class Words:
 VOCABULARY = Vocabulary([".", "<s>", "a", "b", "no"])
 
 
+def allowed(table, state):
+    """The ids that may come after ``state``, (1,)."""
+    ids = np.flatnonzero(table.masks[table.which(state)][0])
+    assert VOCABULARY.pad not in ids
+    return ids
+
+
 def test_every_row_keeps_to_the_grammar():
     flat = make(vocabulary=len(VOCABULARY), sharpness=1.0, context=64)
     table = GrammarTable(Words(["a", "b", "na", "nano", "ä"]), VOCABULARY)
@@ -506,7 +511,7 @@ def test_a_prompt_that_ends_in_a_spelled_token_is_separated_from_the_next():
     table = GrammarTable(Words(["na", "x"]), VOCABULARY)
     ids = VOCABULARY.encode(["<s>", "x"])
     state = table.start(ids)
-    assert set(np.flatnonzero(table.mask(np.array([state]))[0])) == {VOCABULARY.ids["."], VOCABULARY.ids[SPELL]}
+    assert set(allowed(table, np.array([state]))) == {VOCABULARY.ids["."], VOCABULARY.ids[SPELL]}
 
 
 def test_a_dead_end_is_reported():
@@ -544,13 +549,6 @@ def test_rare_tokens_are_drawn_under_a_grammar_and_hopeless_rows_end():
         assert ((best < FORCED) == dead).all()
 
 
-def test_grammar_and_forbid_together():
-    flat = make(vocabulary=len(VOCABULARY), sharpness=0.0)
-    a = VOCABULARY.ids["a"]
-    rows = run(flat, prompts(50, (2,)), grammar=GrammarTable(Words(["a", "b"]), VOCABULARY), forbid=[a])
-    assert {tuple(row.ids) for row in rows} == {(VOCABULARY.ids["b"], END)}
-
-
 def test_a_full_table_starts_anew_and_changes_nothing():
     flat = make(vocabulary=len(VOCABULARY), sharpness=1.0, context=64)
     words = [f"w{i}" for i in range(30)]
@@ -575,7 +573,7 @@ def test_any_walk_through_the_masks_encodes_what_the_grammar_allows(words, choic
     table = GrammarTable(Words(words), VOCABULARY)
     state, ids = np.array([table.start([])]), []
     for choice in choices:
-        options = np.flatnonzero(table.mask(state)[0])
+        options = allowed(table, state)
         if not len(options):
             assert not ids
             return
@@ -609,7 +607,7 @@ class Free:
 def walk(table, ids):
     state = np.array([table.start([VOCABULARY.ids["<s>"]])])
     for index in ids:
-        assert table.mask(state)[0, index]
+        assert index in allowed(table, state)
         state = table.advance(state, np.array([index]))
 
 
@@ -633,7 +631,7 @@ def test_what_is_spelled_freely_is_text(choices):
     table = GrammarTable(Free(), VOCABULARY, anything="ANY")
     state, ids = np.array([table.start([VOCABULARY.ids["<s>"]])]), []
     for choice in choices:
-        options = np.flatnonzero(table.mask(state)[0])
+        options = allowed(table, state)
         if not len(options):
             break
         ids.append(int(options[choice % len(options)]))

@@ -86,17 +86,25 @@ def model(kind):
 # -- the clock --------------------------------------------------------------------------------------------------------
 
 
+def ages(moments):
+    """What each of ``moments`` (days, ascending) is after encoding."""
+    now = 0.0
+    for moment in moments:
+        _, now = clock.advance(now, moment)
+        yield now
+
+
 @given(st.lists(AGES, min_size=1, max_size=40))
 def test_an_age_never_moves_further_than_the_tolerance(moments):
     moments = sorted(moments)
-    for moment, found in zip(moments, clock.ages(0.0, moments), strict=True):
+    for moment, found in zip(moments, ages(moments), strict=True):
         assert abs(moment - found) <= clock.TOLERANCE
 
 
 @given(st.lists(AGES, min_size=1, max_size=40))
 def test_what_was_rounded_is_not_rounded_again(moments):
-    once = list(clock.ages(0.0, sorted(moments)))
-    assert list(clock.ages(0.0, once)) == once
+    once = list(ages(sorted(moments)))
+    assert list(ages(once)) == once
 
 
 @given(AGES, AGES)
@@ -112,7 +120,7 @@ def test_what_the_clock_writes_it_also_reads(start, gap):
     told, after = clock.advance(start, start + gap)
     assert clock.read(start, [*told, "ICD10/I10"][:2]) == (after, len(told))
     assert told[0] in clock.open_tokens(start)
-    assert all(clock.is_time(token) for token in told)
+    assert set(told) <= set(clock.tokens())
 
 
 def test_ages_beyond_the_oldest_are_that():
@@ -386,7 +394,7 @@ def test_a_file_with_one_who_died_answers_for_the_others(model, tmp_path, monkey
     assert main(words) == 0
     assert len(out.read_text("utf-8-sig").splitlines()) == 2
     told = capsys.readouterr().err
-    assert "ward.jsonl:1" in told and "died" in told and "refused: 1 of 2" in told
+    assert "ward.jsonl:1" in told and "died" in told and "Refused rows or records: 1; records used: 1." in told
 
 
 def test_a_prediction_is_drawn(model, tmp_path, monkeypatch, capsys):

@@ -124,7 +124,12 @@ def table(target: Path) -> Iterator[Rows]:
 
 def write_table(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
     """Write ``rows`` as csv, jsonl or parquet, by the ending of ``target``; whole or not at all. Raises as `table`."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
     with table(target) as written:
-        for row in rows:
-            written.write({name: row.get(name) for name in names})
+        for row in united(rows):
+            written.write(row)
+
+
+def united(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """``rows``, each with the columns of all; None where it has none. The longest row says their order."""
+    names = dict.fromkeys(name for row in (max(rows, key=len, default={}), *rows) for name in row)
+    return ({name: row.get(name) for name in names} for row in rows)

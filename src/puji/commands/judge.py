@@ -19,7 +19,7 @@ from puji.errors import Invalid
 from puji.figures import ENDINGS
 from puji.files import atomic_write, whole
 from puji.language import has_text, label, translate
-from puji.tables import TABLES
+from puji.tables import TABLES, united
 
 SHOWN = 20
 """Refused records that are told one by one; all are counted."""
@@ -136,7 +136,7 @@ class Refused:
     def close(self) -> None:
         """Say how many were refused. Raises Invalid if nothing else was there."""
         if self.count:
-            note("cli.refused_records", refused=self.count, total=self.count + self.taken)
+            note("cli.refused_records", refused=self.count, taken=self.taken)
         if not self.taken:
             raise Invalid("cli.nothing_read")
 
@@ -163,22 +163,26 @@ def predict_command(name: str) -> Command:
                 stream.writelines(loaded.modality.tell_answers(pairs, out))
                 refused.close()
         else:
-            alone = None
+            alone, kept, silent = None, [], 0
             with rows_to(out, form, name) as rows:
                 for one, answer in found:
                     row = answer_row(loaded.modality, one, answer)
+                    silent += not answer.estimates
                     if not as_table(out, form):
-                        rows.write(row)
+                        kept.append(row)
                     elif one.source:
-                        rows.write(brief(row, answer))
+                        kept.append(brief(row, answer))
                     else:
                         click.echo(f"{translate('cli.column.record')}  {row['record']}")
-                        for estimate in estimate_rows(name, answer):
-                            rows.write(estimate)
+                        kept += estimate_rows(name, answer)
                         alone = answer
+                for row in united(kept):  # what is estimated may differ from record to record
+                    rows.write(row)
                 refused.close()
             if alone is not None:
                 tell_notes(name, alone)
+            elif silent:
+                note("cli.silent", silent=silent, total=refused.taken)
         if out is not None:
             note("cli.written", path=out)
         note("cli.research_use")
@@ -211,7 +215,7 @@ def answer_row(modality: Any, one: Given, answer: Any) -> dict[str, Any]:
 def brief(row: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     """``row`` for the terminal: what was asked comes first, and a record is cut to half of the width."""
     record, room = str(row["record"]), shutil.get_terminal_size().columns // 2
-    first = {name: row[name] for name in ("line", "record", *answer.estimates, "familiar")}
+    first = {name: row[name] for name in ("line", "record", "familiar", *answer.estimates)}
     return {**first, **row, "record": record if len(record) <= room else f"{record[: room - 1]}…"}
 
 

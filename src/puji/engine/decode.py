@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 import torch
 from transformers import LlamaForCausalLM
@@ -33,7 +33,6 @@ def decode(
     grammar: GrammarTable | None = None,
     stop: Callable[[int, int], bool] | None = None,
     dtype: Precision = "auto",
-    forbid: Collection[int] = (),
 ) -> Generator[Decoded, None, None]:
     """Continue each prompt until ``end``; rows come out as they finish, not in the order of their prompts.
 
@@ -61,24 +60,19 @@ def decode(
         Sees the place of a row's prompt and each id that is drawn for it, in their order; True ends the row.
     dtype : "auto", "float32" or "bfloat16"
         Precision of the matrix products; "auto" is bfloat16 where the processor has it.
-    forbid : collection of int
-        Ids that are never drawn. Padding never is.
 
     Raises
     ------
     ValueError
         If an option or a prompt is out of range.
     """
-    settings = network.config
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens {max_new_tokens}: must be 1 or more")
-    banned = set(forbid)
-    if settings.pad_token_id is not None:
-        banned.add(settings.pad_token_id)
     weights = prepare(network, dtype)
-    if not all(0 <= token < weights.vocabulary for token in (end, *banned)):
-        raise ValueError("end or forbid has an id outside the vocabulary")
-    rules = Rules(end, max_new_tokens, sampling or Sampling(), grammar, stop, frozenset(banned))
+    pad = network.config.pad_token_id
+    if not all(0 <= token < weights.vocabulary for token in (end, pad or 0)):
+        raise ValueError("end or padding is outside the vocabulary")
+    rules = Rules(end, max_new_tokens, sampling or Sampling(), grammar, stop, pad)
     return _decode(weights, iter(prompts), rules)
 
 

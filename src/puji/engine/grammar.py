@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,8 +43,6 @@ class GrammarTable:
         What may follow what, on token strings.
     vocabulary : Vocabulary
         Ids of the token strings.
-    forbid : collection of int
-        Ids that are never allowed.
     limit : int or None
         States kept before the table starts anew; by default as many as keep it under 16 MB.
     """
@@ -54,14 +52,12 @@ class GrammarTable:
         grammar: Grammar,
         vocabulary: Vocabulary,
         *,
-        forbid: Collection[int] = (),
         limit: int | None = None,
         anything: str | None = None,
     ) -> None:
         self.grammar = grammar
         self.vocabulary = vocabulary
         self.anything = anything
-        self.forbid = frozenset(forbid)
         self.limit = limit or max(256, ENTRIES // len(vocabulary))
         self._clear()
 
@@ -75,10 +71,9 @@ class GrammarTable:
         self._split: dict[frozenset[str], tuple[frozenset[int], dict[bytes, str]]] = {}
         self.masks: Array = np.zeros((64, size), np.bool_)
 
-    def fresh(self, forbid: Collection[int] = ()) -> GrammarTable:
-        """An empty table of the same grammar, for another thread, that also forbids ``forbid``."""
-        forbid = self.forbid.union(forbid)
-        return GrammarTable(self.grammar, self.vocabulary, forbid=forbid, limit=self.limit, anything=self.anything)
+    def fresh(self) -> GrammarTable:
+        """An empty table of the same grammar, for another thread."""
+        return GrammarTable(self.grammar, self.vocabulary, limit=self.limit, anything=self.anything)
 
     def __len__(self) -> int:
         """Number of states met."""
@@ -100,19 +95,13 @@ class GrammarTable:
         state = self.grammar.start(self.vocabulary.decode(prompt))
         return self._number(_Place(state, None, bool(prompt) and prompt[-1] >= self.vocabulary.first_byte))
 
-    def mask(self, states: Array) -> Array:
-        """Which ids may come next: (n,) int -> (n, vocabulary) bool. All False is a dead end."""
-        which = self.which(states)
-        result: Array = self.masks[which]
-        return result
-
     def which(self, states: Array) -> Array:
-        """The rows of `masks` that hold for ``states``, (n,) int64."""
+        """The rows of `masks`, which say what ids may come next, that hold for ``states``, (n,) int64. None is a dead end."""
         result = self._which[states]
         for i in np.flatnonzero(result < 0):
             state = int(states[i])
             if self._which[state] < 0:
-                self._which[state] = self._mask(self._allowed(self._places[state]) - self.forbid)
+                self._which[state] = self._mask(self._allowed(self._places[state]))
             result[i] = self._which[state]
         return result
 

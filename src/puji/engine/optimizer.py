@@ -100,20 +100,16 @@ def optimizers(
     return [torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, fused=True)]
 
 
-def factor(
-    step: int, progress: float, *, schedule: str, warmup_steps: int, warmup_share: float, decay_share: float
-) -> float:
+def factor(step: int, progress: float, *, warmup_steps: int, warmup_share: float, decay_share: float) -> float:
     """What the learning rate is multiplied with at ``step`` (from 0), ``progress`` (0 to 1) of the budget being used.
 
-    Linear warm-up over ``warmup_steps`` steps or ``warmup_share`` of the budget, whichever ends first; then "linear":
-    constant, falling to 0 over the last ``decay_share``; or "cosine": half a cosine to 0 over the whole budget.
+    Linear warm-up over ``warmup_steps`` steps or ``warmup_share`` of the budget, whichever ends first; then constant,
+    falling to 0 over the last ``decay_share``.
     """
     warm = 1.0
     if warmup_steps > 0 and warmup_share > 0:
         warm = min(1.0, max((step + 1) / warmup_steps, progress / warmup_share))
     left = max(0.0, 1.0 - progress)
-    if schedule == "cosine":
-        return warm * 0.5 * (1.0 - math.cos(math.pi * left))
     return warm * (min(1.0, left / decay_share) if decay_share > 0 else 1.0)
 
 

@@ -12,8 +12,8 @@ class Settings:
     """How to train. One of ``minutes`` and ``epochs`` is needed; with both, what is used up first ends training.
 
     ``minutes`` counts training steps only, not evaluation and saving. ``batch_tokens``: non-padding tokens of a step,
-    over all ranks. ``optimizer``: "muon" or "adamw". ``schedule``: "linear" (constant, then falling to 0 over the last
-    ``decay_share`` of the budget) or "cosine". Warm-up ends after ``warmup_steps`` or ``warmup_share`` of the budget,
+    over all ranks. ``optimizer``: "muon" or "adamw". The learning rate is constant, then falls to 0 over the last
+    ``decay_share`` of the budget. Warm-up ends after ``warmup_steps`` or ``warmup_share`` of the budget,
     whichever is first. ``dropout`` acts on embeddings and residual branches. ``patience``: evaluations without a better
     validation loss after which training stops. ``evaluate_every`` and ``log_every`` in steps, ``save_every`` in seconds.
     ``precision``: "fp32", "bf16" (autocast) or "auto" (bf16 where the processor computes in it). ``compile``: True,
@@ -30,7 +30,6 @@ class Settings:
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     dropout: float = 0.0
-    schedule: str = "linear"
     warmup_steps: int = 100
     warmup_share: float = 0.05
     decay_share: float = 0.4
@@ -63,7 +62,6 @@ class Settings:
                 raise ValueError(f"{name} must be from 0 to 1, not {value}")
         for name, choices in (
             ("optimizer", ("muon", "adamw")),
-            ("schedule", ("linear", "cosine")),
             ("precision", ("auto", "fp32", "bf16")),
             ("compile", ("auto", True, False)),
         ):

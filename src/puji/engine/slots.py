@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,7 +79,7 @@ class Rules:
     sampling: Sampling
     grammar: GrammarTable | None
     stop: Callable[[int, int], bool] | None
-    forbid: Collection[int]
+    pad: int | None  # never drawn; no grammar allows it
 
 
 class Slots:
@@ -93,9 +93,10 @@ class Slots:
         self.weights, self.rules = weights, rules
         self._step = Step(weights, slots)
         self._sampler = Sampler(weights.vocabulary, rules.sampling)
-        self._grammar = None if rules.grammar is None else rules.grammar.fresh(rules.forbid)
+        self._grammar = None if rules.grammar is None else rules.grammar.fresh()
         self._mask: Array = np.ones((1, weights.vocabulary), np.bool_)
-        self._mask[0, list(rules.forbid)] = False
+        if rules.pad is not None:
+            self._mask[0, rules.pad] = False
         self._rows: Array = np.empty(0, np.int64)  # slots in use
         self._free = list(range(slots))
         self._seen: Array = np.zeros((slots, weights.context + 1), np.int64)  # ids in view

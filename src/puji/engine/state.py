@@ -47,12 +47,6 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return None
 
 
-def discard(folder: Path) -> None:
-    """Remove the saved states in ``folder``."""
-    for path in [*states(folder), *_cut_off(folder)]:
-        path.unlink(missing_ok=True)
-
-
 def _cut_off(folder: Path) -> list[Path]:
     """What a process that was killed while it wrote a state has left."""
     return list(folder.glob(temporary_of("state-*.safetensors")))

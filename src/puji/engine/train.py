@@ -191,7 +191,6 @@ class Run:
         rate = settings.learning_rate * optimization.factor(
             at.step,
             progress,
-            schedule=settings.schedule,
             warmup_steps=settings.warmup_steps,
             warmup_share=settings.warmup_share,
             decay_share=settings.decay_share,

@@ -82,13 +82,6 @@ PROPERTIES: Mapping[str, Property] = MappingProxyType(
 )
 
 
-def properties(mol: Chem.Mol) -> dict[str, float]:
-    """All of PROPERTIES by name. Raises Invalid for a molecule without atoms."""
-    if mol.GetNumAtoms() == 0:
-        raise Invalid("molecules.no_atoms")
-    return {name: p.compute(mol) for name, p in PROPERTIES.items()}
-
-
 @cache
 def _pains() -> FilterCatalog.FilterCatalog:
     parameters = FilterCatalog.FilterCatalogParams()
@@ -105,4 +98,4 @@ def alerts(mol: Chem.Mol) -> list[str]:
     return [f"PAINS {entry.GetDescription()}" for entry in _pains().GetMatches(mol)] + mcf_alerts(mol)
 
 
-__all__ = ["MOSES_ATOMS", "PROPERTIES", "Property", "alerts", "passes_moses_filters", "properties", "sa_score"]
+__all__ = ["MOSES_ATOMS", "PROPERTIES", "Property", "alerts", "passes_moses_filters", "sa_score"]

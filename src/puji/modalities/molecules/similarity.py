@@ -144,18 +144,13 @@ def scan(queries: np.ndarray, references: np.ndarray, workers: int = 1) -> Scan:
 class SimilarityIndex:
     """Fingerprints of training molecules, to find the nearest one of any molecule.
 
-    ``total`` is how many training molecules there were. Where the index holds fewer (`complete` is False), what `nearest`
+    ``total`` is how many training molecules there were. Where the index holds fewer, what `nearest`
     returns is the nearest *of a random subset*, and the similarity a lower bound of the true one.
     """
 
     fingerprints: np.ndarray  # (n, 128) uint8
     smiles: Sequence[str]
     total: int
-
-    @property
-    def complete(self) -> bool:
-        """Whether all training molecules are in the index."""
-        return len(self.smiles) == self.total
 
     def nearest(self, smiles: Sequence[str], workers: int = 1) -> list[tuple[float, str]]:
         """(Tanimoto similarity, SMILES) of the nearest molecule for each one given; (nan, "") if it does not parse."""

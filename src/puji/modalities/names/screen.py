@@ -110,17 +110,14 @@ def combined(first: str, second: str) -> float:
 class Bands:
     """Thresholds of the combined score, and the odds that a pair is a confused one rather than any other.
 
-    ``high``: half of the confused pairs lie above; ``moderate``: nine of ten do. ``alarms``: the shares of pairs that are not
-    known as confused which lie above ``moderate`` and ``high``. ``slope`` and ``middle`` of a logistic curve, even odds at
-    ``middle``. ``pairs``: confused pairs they were set with.
+    ``high``: half of the confused pairs lie above; ``moderate``: nine of ten do. ``slope`` and ``middle`` of a logistic curve,
+    even odds at ``middle``.
     """
 
     moderate: float
     high: float
-    alarms: tuple[float, float]
     slope: float
     middle: float
-    pairs: int
 
     def band(self, score: float) -> str:
         """ "high", "moderate" or "low"."""
@@ -146,8 +143,7 @@ def calibrate(pairs: Sequence[tuple[str, str]], score: Any = combined) -> Bands:
     others = np.array([score(*pair) for pair in drawn if pair[0] != pair[1] and frozenset(pair) not in known])
     moderate, high = np.quantile(confused, [0.1, 0.5])
     slope, middle = _logistic(confused, others)
-    alarms = (float((others >= moderate).mean()), float((others >= high).mean()))
-    return Bands(float(moderate), float(high), alarms, slope, middle, len(known))
+    return Bands(float(moderate), float(high), slope, middle)
 
 
 def _logistic(ones: np.ndarray, zeros: np.ndarray) -> tuple[float, float]:

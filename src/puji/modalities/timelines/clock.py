@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from puji.modalities.timelines.timeline import YEAR
 
@@ -52,11 +52,6 @@ _MONTHS = {f"<month:{month}>": month for month in range(1, MONTHS + 1)}
 def tokens() -> list[str]:
     """All tokens of time."""
     return [*_DAYS, *_AGES, *_MONTHS]
-
-
-def is_time(token: str) -> bool:
-    """Whether ``token`` tells a time."""
-    return token in _DAYS or token in _AGES or token in _MONTHS
 
 
 def age_token(year: int) -> str:
@@ -138,14 +133,6 @@ def read(clock: float, told: Sequence[str]) -> tuple[float, int] | None:
     if year is None or len(told) < 2 or (moment := after_month(year, told[1])) is None:
         return None
     return max(clock, moment), 2
-
-
-def ages(start: float, moments: Sequence[float]) -> Iterator[float]:
-    """What each of ``moments`` (days, ascending) is after encoding, from the age ``start`` on."""
-    clock = start
-    for moment in moments:
-        _, clock = advance(clock, moment)
-        yield clock
 
 
 def span(days: float) -> str:

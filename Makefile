@@ -23,6 +23,7 @@ bench: $(STAMP)
 $(STAMP): pyproject.toml
 	$(PYTHON) tools/check_python.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): a few minutes ... 正在安装，需几分钟……"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[all,dev]"
 	touch $(STAMP)
 

@@ -110,6 +110,26 @@ def test_times_and_time_zones():
     assert moment("2024-03-05T08:30:00+08:00") == moment("2024年3月5日 0:30") == 1709596800 + 1800
 
 
+def test_ages_beside_dates_tell_the_birth(tmp_path):
+    path = tmp_path / "病历.csv"
+    path.write_text(
+        "病案号,性别,年龄,出院日期,主要诊断编码\n1,女,65岁,2024年3月5日,E11.9\n1,女,66岁,2025年1月5日,I10\n2,男,6月,2024年3月5日,J06\n",
+        "utf-8",
+    )
+    (woman, boy), refused = read(path)
+    # 65 years old on March 5, 2024 and 66 on January 5, 2025: born between March 6, 1958 and January 5, 1959.
+    assert woman.born == 1958 and [round(event.age / YEAR, 1) for event in woman.events] == [65.6, 66.4]
+    assert boy.born == 2023 and boy.events[0].age == YEAR / 2 and not refused
+
+
+def test_a_patient_of_two_sexes_or_births_is_told(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("subject,sex,birth,date,code\n1,F,1950-01-01,2000-01-01,I10\n1,M,1960-01-01,2001-01-01,E11\n")
+    (record,), refused = read(path)
+    assert record.sex == "" and record.born == 1950
+    assert reasons(refused) == {"read.two.sex": (1, 3), "read.two.birth": (1, 3)}
+
+
 @pytest.mark.parametrize(
     ("text", "hour"),
     [("下午3点", 15), (" 下午3点00分", 15), ("上午9时", 9), ("晚上8:00", 20), ("下午13点", 13)],

@@ -53,7 +53,7 @@ UNITS = {
 class Row(NamedTuple):
     """One thing that a file tells about a subject.
 
-    ``time``: seconds since 1970, or None where ``age`` (days) is told instead. ``code``: of an event; the word of a sex.
+    ``time``: seconds since 1970; ``age``: days; of an event at least one of them. ``code``: of an event; the word of a sex.
     """
 
     subject: str
@@ -159,6 +159,11 @@ def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Ti
     sexes = {SEXES[word] for row, _ in rows if row.kind == "sex" and (word := _plain(row.code)) in SEXES}
     sex: Sex = sexes.pop() if len(sexes) == 1 else ""
     birth = min((row.time for row in births if row.time is not None), default=None)
+    for kind, several in (("sex", len(sexes) > 1), ("birth", any(row.time != birth for row in births))):
+        if several:
+            source, line = next((source, row.line) for row, source in reversed(rows) if row.kind == kind)
+            refused.add(f"timelines.read.two.{kind}", source, line)
+    birth = _born([row for row, _ in rows]) if birth is None else birth
     times = [row.time for row, _ in rows if row.kind == "event" and row.time is not None]
     start = birth if birth is not None else min(times, default=0.0)
     dead = [row for row, _ in rows if row.kind == "event" and is_death(row.code)]
@@ -218,9 +223,20 @@ def _event(row: Row, age: float | None, death: float | None, source: str, refuse
 
 
 def _age(row: Row, start: float) -> float | None:
-    if row.age is not None:
-        return row.age
-    return None if row.time is None else (row.time - start) / DAY
+    return row.age if row.time is None else (row.time - start) / DAY
+
+
+def _born(rows: Iterable[Row]) -> float | None:
+    """When a patient was born whose file tells ages beside dates, in seconds since 1970; None where there are none.
+
+    An age in whole years leaves a year open, which every further date narrows: the middle of what is left.
+    """
+    told = [row for row in rows if row.kind == "event" and row.time is not None and row.age is not None]
+    latest = [(row.time or 0.0) - (row.age or 0.0) * DAY for row in told]
+    if not latest:
+        return None
+    whole = all(abs((row.age or 0.0) / YEAR - round((row.age or 0.0) / YEAR)) < 1e-6 for row in told)
+    return min(latest) if not whole else (min(latest) + max(latest) - YEAR * DAY) / 2
 
 
 def unit(text: str) -> str:

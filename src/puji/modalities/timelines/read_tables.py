@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -31,6 +33,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "诊断日期",
         "检验时间",
         "入院日期",
+        "出院日期",
     ),
     "age": ("age", "age_years", "年龄", "就诊年龄"),
     "age_days": ("age_days", "日龄"),
@@ -42,6 +45,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "concept",
         "编码",
         "诊断编码",
+        "主要诊断编码",
+        "疾病诊断编码",
         "疾病编码",
         "icd编码",
         "项目编码",
@@ -60,6 +65,15 @@ BIRTHS = ("MEDS_BIRTH", "BIRTH")
 ENDED = "PUJI//FOLLOWED"
 """The code by which MEDS cohorts of ours tell until when a patient was followed."""
 GENDER = ("GENDER//", "GENDER/", "SEX//", "SEX/")
+
+
+_DAYS: dict[str | None, float] = {
+    **dict.fromkeys((None, "岁", "周岁", "y", "yr", "years"), YEAR),
+    **dict.fromkeys(("月", "个月", "m", "months"), YEAR / 12),
+    **dict.fromkeys(("天", "日", "d", "days"), 1.0),
+}
+"""The unit of an age -> days."""
+_AGE = re.compile(r"(.+?)\s*(" + "|".join(sorted(filter(None, _DAYS), key=len, reverse=True)) + ")?")
 
 
 def file(path: Path) -> Iterator[Row | Invalid]:
@@ -139,12 +153,12 @@ def row(cell: Mapping[str, Any], line: int, comma: bool = False) -> Iterator[Row
     age = None
     if (days := _number(cell.get("age_days"), comma)) is not None:
         age = days
-    elif (years := _number(cell.get("age"), comma)) is not None:
-        age = years * YEAR
+    elif (told_age := age_of(cell.get("age"), comma)) is not None:
+        age = told_age
     if system := _text(cell.get("system")):
         code = f"{system_of(system)}/{code}"
     value = _number(cell.get("value"), comma)
-    yield Row(subject, "event", time, None if time is not None else age, code, value, _text(cell.get("unit")), line)
+    yield Row(subject, "event", time, age, code, value, _text(cell.get("unit")), line)
 
 
 def _about(subject: str, kind: str, raw: Any, told: str, line: int) -> Iterator[Row | Invalid]:
@@ -171,6 +185,15 @@ def time_of(value: Any) -> float | None:
     if isinstance(value, date | datetime):
         return seconds(value)
     return None if value is None else moment(str(value))
+
+
+def age_of(value: Any, comma: bool = False) -> float | None:
+    """Days of an age in years as people write it: 65, 65.5, 65岁, 6月, 20天; None if it is none."""
+    if isinstance(value, int | float):
+        return float(value) * YEAR
+    match = _AGE.fullmatch(unicodedata.normalize("NFKC", _text(value)).lower())
+    years = None if match is None else _number(match[1], comma)
+    return None if match is None or years is None else years * _DAYS[match[2]]
 
 
 def _number(value: Any, comma: bool = False) -> float | None:

@@ -37,8 +37,9 @@ def resource(record: Timeline, answer: Answer, number: int) -> dict[str, Any]:
     predictions = [prediction(name, one, record.end / YEAR) for name, one in answer.estimates.items()]
     if predictions:
         found["prediction"] = predictions
-    else:
-        found["note"] = [{"text": "No prediction: this history is unlike the training data."}]
+    if answer.familiar is False:
+        told = "do not rely on the predictions" if predictions else "no prediction"
+        found["note"] = [{"text": f"This history is unlike the training data: {told}."}]
     return found
 
 

@@ -265,6 +265,9 @@ def test_a_name_is_screened_by_predict(small):
     assert answer.estimates["flags"].value == 0
     flagged = model.predict("mgtinib", kind="brand", nearest=3).estimates
     assert list(flagged) == ["generic", "nearest_1", "nearest_2", "nearest_3", "flags"]
+    for ask in (model.modality.Ask(kind="brand"), {"kind": "brand", "nearest": 5}):
+        assert model.predict("mgtinib", ask, nearest=3).estimates == flagged
+    assert reason(model.predict, "mgtinib", 3) == "options.conditions"
     assert flagged["flags"].value == 2
     assert flagged["flags"].about == '"mg"; -tinib'
     suffix = model.predict("-atto").estimates

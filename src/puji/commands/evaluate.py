@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from puji.commands.fields import checked, field_options, modality_class, take_asked, typed_as
-from puji.commands.generate import load
+from puji.commands.generate import load, model_option
 from puji.commands.interface import Argument, Command, option
-from puji.commands.judge import Refused, model_option, out_options, records_of
+from puji.commands.judge import Refused, out_options, records_of
 from puji.commands.output import as_table, check_out, exists, note, progress, rows_to
 from puji.errors import Invalid
 from puji.files import atomic_write

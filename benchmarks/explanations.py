@@ -150,10 +150,3 @@ def run(quick: bool) -> dict[str, Any]:
     smiles = [molecule.smiles for molecule in sources(quick, 5 if quick else 100)]
     result = {"planted": planted_truth(quick), "molecules": molecules(puji.load("molecules"), smiles)}
     return dict(rounded(result))
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-
-    print(json.dumps(run("--quick" in sys.argv), indent=1))

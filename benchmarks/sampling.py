@@ -1,18 +1,13 @@
 """Sequences per second of decoding against stock ``generate``: same weights, same run, both stopping at the end token.
 
-python -m benchmarks.sampling [--quick] [--checkpoint FOLDER] [--threads N]
-
 Stock is given its best of several batch sizes and two precisions; ours has no batch size to choose. Runs alternate, and
 the best of each counts, so that what else the machine does hits both; processor seconds are counted too, for machines
-that are not idle (with several threads, waiting ones count as well). Without a checkpoint a stand-in of the same shape
-is trained in a minute, on made-up sequences as long as molecules.
+that are not idle (with several threads, waiting ones count as well).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import resource
 import sys
 import time
@@ -20,50 +15,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 import puji
-from puji.engine import network
 from puji.engine.decode import Prompt, decode
 
 CHECKPOINT = Path(__file__).parents[1] / "src" / "puji" / "checkpoints" / "molecules"
-VOCABULARY, START, END, PAD = 620, 2, 1, 0
+PAD = 0
 LONGEST = 100
 PRECISIONS = ("float32", "bfloat16")
 
 
-def stand_in(steps: int) -> LlamaForCausalLM:
-    """A network of size small that ends its sequences after 36 +- 6 tokens; each token says roughly where it stands."""
-    built = network.build(network.config("small", VOCABULARY, context=256, pad=PAD, end=END), seed=0)
-    optimizer = torch.optim.AdamW(built.parameters(), lr=3e-3)
-    rng = np.random.default_rng(0)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 3e-3 * min(1.0, (step + 1) / 10, 0.1 + (steps - step) / steps)
-        lengths = np.clip(rng.normal(36, 6, 32).round().astype(int), 8, 58)
-        ids = torch.zeros(32, lengths.max() + 2, dtype=torch.long)
-        for row, length in enumerate(lengths):
-            ids[row, 0], ids[row, length + 1] = START, END
-            ids[row, 1 : length + 1] = torch.from_numpy(3 + 10 * np.arange(length) + rng.integers(0, 10, length))
-        logits = built(input_ids=ids[:, :-1]).logits
-        functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD).backward()
-        torch.nn.utils.clip_grad_norm_(built.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-    return built.eval()
-
-
-def load(folder: Path | None, quick: bool) -> tuple[LlamaForCausalLM, int, int, str]:
-    """Network, start and end id, and where it comes from."""
-    if folder is None and (CHECKPOINT / "config.json").exists():
-        folder = CHECKPOINT
-    if folder is None:
-        return stand_in(60 if quick else 120), START, END, "stand-in"
-    built = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    vocabulary = json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
-    return built, vocabulary["<mol>"], vocabulary["<end>"], folder.name
+def load() -> tuple[LlamaForCausalLM, int, int]:
+    """The released network, its start and end id."""
+    built = LlamaForCausalLM.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
+    vocabulary = json.loads((CHECKPOINT / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    return built, vocabulary["<mol>"], vocabulary["<end>"]
 
 
 def timed(work: Callable[[], int]) -> tuple[tuple[float, float], int]:
@@ -117,9 +85,9 @@ def peak_memory() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
+def run(quick: bool) -> dict[str, Any]:
     """Measure; sequences per second by method and precision, their ratio, and shares of the machine's limit."""
-    built, start, end, source = load(checkpoint, quick)
+    built, start, end = load()
     rows, rounds, batches = (512, 2, (128, 256)) if quick else (8192, 3, (64, 128, 256, 512))
     networks = {"float32": built, "bfloat16": LlamaForCausalLM(built.config).to(torch.bfloat16).eval()}
     networks["bfloat16"].load_state_dict(built.state_dict())
@@ -153,9 +121,7 @@ def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
                 record(f"generate {dtype} batch {batch}", took, batch, tokens)
         memory.setdefault("generate", peak_memory() - before)
     wanted = 200 if quick else 5000
-    accepted = (
-        timed(lambda: len(puji.load("molecules").generate(wanted, unique=True))) if source == "molecules" else None
-    )
+    accepted = timed(lambda: len(puji.load("molecules").generate(wanted, unique=True)))
     best = max((name for name in speed if name.startswith("generate")), key=lambda name: speed[name])
     latency = {
         dtype: min(timed(lambda d=dtype: ours(built, start, end, 1, d, 7))[0][0] for _ in range(3))
@@ -163,14 +129,12 @@ def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
     }
     flops = 2 * multiplied(built)
     return {
-        "suite": "sampling",
-        "weights": source,
+        "weights": CHECKPOINT.name,
         "threads": torch.get_num_threads(),
-        "machine": platform.processor() or platform.machine(),
         "tokens_per_sequence": {name: round(value, 1) for name, value in lengths.items()},
         "sequences_per_second": {name: round(value, 1) for name, value in speed.items()},
         "best_generate": best,
-        "valid_unique_per_second": None if accepted is None else round(accepted[1] / accepted[0][0], 1),
+        "valid_unique_per_second": round(accepted[1] / accepted[0][0], 1),
         "times_generate": {dtype: round(speed[f"puji {dtype}"] / speed[best], 2) for dtype in PRECISIONS},
         "sequences_per_processor_second": {name: round(value, 1) for name, value in efficiency.items()},
         "times_generate_per_processor_second": {
@@ -186,19 +150,3 @@ def run(quick: bool, checkpoint: Path | None = None) -> dict[str, Any]:
         "first_call_seconds": {dtype: round(value, 2) for dtype, value in first.items()},
         "memory_above_start_mb": {name: round(value) for name, value in memory.items()},
     }
-
-
-def main() -> None:
-    """Print the results as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--threads", type=int)
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    print(json.dumps(run(options.quick, options.checkpoint), indent=1))
-
-
-if __name__ == "__main__":
-    main()

@@ -167,10 +167,3 @@ def run(quick: bool) -> dict[str, Any]:
         "steps": steps - WARM_UP,
         "threads": torch.get_num_threads(),
     }
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-
-    print(json.dumps(run("--quick" in sys.argv), indent=1))

@@ -53,6 +53,13 @@ def test_the_language_may_be_named_anywhere_and_is_forgotten_afterwards(run):
     assert "Generate new records" in run("generate", "molecules", "--help")[1]
 
 
+def test_the_most_records_are_as_many_as_generation_allows():
+    """Kept twice, since a help page must not wait for torch."""
+    from puji.generation import LARGEST
+
+    assert interface.MOST == LARGEST
+
+
 def test_conditions_are_explained_on_the_help_page(run):
     page = run("generate", "molecules", "--help")[1]
     assert "--keep, --scaffold, --fragment VALUE" in page

@@ -116,6 +116,7 @@ def test_an_assessment_knows_the_oracle_from_the_ignorant(model, monkeypatch):
     monkeypatch.setattr(assess, "LANDMARKS", (60.0,))
     found = assess.assess(Oracle(), patients, Ask(outcomes="I10", horizon="5", futures=1))
     metrics = found.metrics
+    assert next(told) == metrics["answered"].n == len(patients)  # each was asked about once
     assert metrics["answered"].value == 1
     assert metrics["ICD10/I10 5y, AUROC"].value == 1 and metrics["ICD10/I10 5y, AUPRC"].value == 1
     assert metrics["ICD10/I10 5y, Brier score"].value == pytest.approx(0.01)

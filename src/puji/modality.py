@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -62,7 +62,6 @@ class Estimate:
     high: float
     unit: str = ""
     coverage: float = 0.8
-    probabilities: Mapping[str, float] = field(default_factory=dict)
     about: str | None = None
 
 

@@ -67,5 +67,4 @@ class Bins:
             high=float(high),
             unit=unit,
             coverage=coverage,
-            probabilities={str(index): float(weight) for index, weight in enumerate(weights)},
         )

@@ -18,7 +18,7 @@ from puji.modalities.names.draw import picture
 from puji.modalities.names.grammar import NameGrammar
 from puji.modalities.names.metrics import name_metrics
 from puji.modalities.names.read import read
-from puji.modalities.names.screen import Bands, KnownNames, Screening, bands_of, published
+from puji.modalities.names.screen import KnownNames, Screening, bands_of, published
 from puji.modalities.names.stems import TELLING, by_token, find, forbidden, main_stem
 from puji.modalities.names.suffix import suffix_faults
 from puji.modalities.names.tokens import (
@@ -216,9 +216,8 @@ class Names(Modality[Name]):
     def question(self, record: Name, ask: BaseModel) -> Candidates:
         """Whether the name reads as a generic one, by the model; its nearest known names; what speaks against it.
 
-        "nearest_1" and so on: combined score, from the lower to the higher of looks and sounds; ``about`` names the known one,
-        and the probability says how likely such a pair is one that gets confused, were both kinds equally frequent. "flags":
-        how many there are; ``about`` tells them.
+        "nearest_1" and so on: combined score, from the lower to the higher of looks and sounds; ``about`` names the known one.
+        "flags": how many there are; ``about`` tells them.
         """
         told = ask if isinstance(ask, wanted.Ask) else wanted.Ask()
         kinds: list[Kind] = ["generic", "brand"]
@@ -228,10 +227,9 @@ class Names(Modality[Name]):
 
         def answer(log_likelihoods: np.ndarray) -> Mapping[str, Estimate]:
             shares = np.exp(log_likelihoods - np.max(log_likelihoods))
-            probabilities = dict(zip(kinds, (shares / shares.sum()).tolist(), strict=True))
-            generic = probabilities["generic"]
-            screened = screening(self.known.screen(name, told.nearest, bands), bands, told.nearest)
-            return {"generic": Estimate(generic, generic, generic, "", 1.0, probabilities), **screened}
+            generic = float(shares[0] / shares.sum())
+            screened = screening(self.known.screen(name, told.nearest, bands), told.nearest)
+            return {"generic": Estimate(generic, generic, generic, coverage=1.0), **screened}
 
         return Candidates(candidates, answer)
 
@@ -345,22 +343,20 @@ def flags(found: Screening) -> list[str]:
     return result + [translate(fault) for fault in found.suffix_faults]
 
 
-def screening(found: Screening, bands: Bands, n: int) -> dict[str, Estimate]:
+def screening(found: Screening, n: int) -> dict[str, Estimate]:
     """What was found about a name as estimates: always ``n`` nearest names, of score 0 where there are fewer."""
     told = {}
     for rank in range(1, n + 1):
         if rank > len(found.neighbours):
-            told[f"nearest_{rank}"] = Estimate(0.0, 0.0, 0.0, "", 1.0, {"confused": 0.0, "not confused": 1.0}, about="")
+            told[f"nearest_{rank}"] = Estimate(0.0, 0.0, 0.0, coverage=1.0, about="")
             continue
         near = found.neighbours[rank - 1]
-        chance = bands.probability(near.score)
         words = {"kind": translate(f"names.kind.{near.kind}"), "band": translate(f"names.band.{near.band}")}
         told[f"nearest_{rank}"] = Estimate(
             round(near.score, 3),
             round(min(near.looks, near.sounds), 3),
             round(max(near.looks, near.sounds), 3),
             coverage=1.0,
-            probabilities={"confused": chance, "not confused": 1 - chance},
             about=translate("names.predict.part" if near.part else "names.predict.near", name=near.name, **words),
         )
     # Short, so that a terminal has room for it.
@@ -371,7 +367,7 @@ def screening(found: Screening, bands: Bands, n: int) -> dict[str, Estimate]:
         *map(translate, found.suffix_faults),
     ]
     count = float(len(raised))
-    flags = Estimate(count, count, count, coverage=1.0, probabilities={"": 1.0}, about="; ".join(raised))
+    flags = Estimate(count, count, count, coverage=1.0, about="; ".join(raised))
     return {**told, "flags": flags}
 
 

@@ -108,57 +108,23 @@ def combined(first: str, second: str) -> float:
 
 @dataclass(frozen=True)
 class Bands:
-    """Thresholds of the combined score, and the odds that a pair is a confused one rather than any other.
-
-    ``high``: half of the confused pairs lie above; ``moderate``: nine of ten do. ``slope`` and ``middle`` of a logistic curve,
-    even odds at ``middle``.
-    """
+    """Thresholds of the combined score: half of the confused pairs lie above ``high``, nine of ten above ``moderate``."""
 
     moderate: float
     high: float
-    slope: float
-    middle: float
 
     def band(self, score: float) -> str:
         """ "high", "moderate" or "low"."""
         return "high" if score >= self.high else "moderate" if score >= self.moderate else "low"
 
-    def probability(self, score: float) -> float:
-        """That a pair of this score is a confused one, were both kinds equally frequent."""
-        return float(1 / (1 + np.exp(-self.slope * (score - self.middle))))
 
-
-def calibrate(pairs: Sequence[tuple[str, str]], score: Any = combined) -> Bands:
-    """Bands from confused ``pairs``, against all other pairs (2,000 drawn) of the names that occur in them.
-
-    Raises Invalid for fewer than ten pairs.
-    """
+def calibrate(pairs: Sequence[tuple[str, str]]) -> Bands:
+    """Bands from confused ``pairs``. Raises Invalid for fewer than ten."""
     known = {frozenset(pair) for pair in pairs}
     if len(known) < 10:
         raise Invalid("names.few_pairs", n=len(known))
-    names = sorted({name for pair in pairs for name in pair})
-    rng = np.random.default_rng(0)
-    drawn = (tuple(names[index] for index in rng.integers(len(names), size=2)) for _ in range(2000))
-    confused = np.array([score(*sorted(pair)) for pair in sorted(known, key=sorted)])
-    others = np.array([score(*pair) for pair in drawn if pair[0] != pair[1] and frozenset(pair) not in known])
-    moderate, high = np.quantile(confused, [0.1, 0.5])
-    slope, middle = _logistic(confused, others)
-    return Bands(float(moderate), float(high), slope, middle)
-
-
-def _logistic(ones: np.ndarray, zeros: np.ndarray) -> tuple[float, float]:
-    """Slope and middle of a logistic regression in which both classes weigh the same (Newton, lightly damped)."""
-    x = np.concatenate([ones, zeros])
-    y = np.concatenate([np.ones(len(ones)), np.zeros(len(zeros))])
-    weight = np.where(y == 1, 0.5 / len(ones), 0.5 / len(zeros))
-    design = np.stack([x, np.ones_like(x)], 1)
-    found = np.zeros(2)
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
-        gradient = design.T @ (weight * (p - y)) + 1e-4 * found * [1, 0]
-        curvature = (design * (weight * p * (1 - p))[:, None]).T @ design + 1e-4 * np.diag([1, 1e-3])
-        found -= np.linalg.solve(curvature, gradient)
-    return float(found[0]), float(-found[1] / found[0])
+    moderate, high = np.quantile([combined(*sorted(pair)) for pair in sorted(known, key=sorted)], [0.1, 0.5])
+    return Bands(float(moderate), float(high))
 
 
 def load_pairs(path: Path) -> list[tuple[str, str]]:

@@ -144,7 +144,7 @@ def share(paths: Sequence[Sequence[tuple[str, float]]], outcome: Outcome, stop: 
     hits = sum(any(age <= stop and outcome.holds(code) for code, age in path) for path in paths)
     found = proportion(hits, len(paths))
     low, high = found.low or 0.0, found.high or 0.0
-    return Estimate(found.value, low, high, coverage=0.95, probabilities={"yes": found.value, "no": 1 - found.value})
+    return Estimate(found.value, low, high, coverage=0.95)
 
 
 def next_event(book: Codebook, record: Timeline, ask: Ask) -> Candidates:
@@ -161,8 +161,7 @@ def next_event(book: Codebook, record: Timeline, ask: Ask) -> Candidates:
         found = {}
         for one in best:
             p = float(sum(share for code, share in zip(codes, shares, strict=True) if one.holds(code)))
-            chances = {"yes": p, "no": 1 - p}
-            found[one.name] = Estimate(p, p, p, coverage=1.0, probabilities=chances, about=named(book, one))
+            found[one.name] = Estimate(p, p, p, coverage=1.0, about=named(book, one))
         return found
 
     return Candidates([Candidate(told, [code]) for code in codes], answer, told_by_others(book, ask))

@@ -105,8 +105,9 @@ def log(trajectories: int, days: int = 1, seed: int = 0, habits: Habits | None =
     """``trajectories`` of ``days`` of each of the 21 `LOGGED` patients; one row every five minutes.
 
     Columns: ``subject`` ("adult#001/0"), ``patient``, ``step`` from 0, ``sensor`` (mg/dl, as the dose was decided),
-    ``announced`` (g), ``basal`` and ``bolus`` (U/min, as given until the next row), ``ended`` (the run ended early before the next
-    row), and ``glucose`` (true, mg/dl), which is there to score by and not to learn from. Rows after an early end are missing.
+    ``announced`` (g), ``basal`` and ``bolus`` (U/min, as given until the next row), ``ended`` (whether the run ended early before
+    the next row), and ``glucose`` (true, mg/dl), which is there to score by, not to learn from. After an early end there are no
+    rows.
 
     A trajectory depends on the seed, its patient and its number alone.
     """

@@ -3,7 +3,8 @@
     python diabetes_reference.py out.json basal-bolus,pid,basal adult#001,child#002
 
 Every patient lives one day of fixed meals under every controller, with the classes of simglucose as they are. Kept of each
-minute: the plasma-like glucose that simglucose scores, the insulin after the pump, the carbohydrate served.
+minute: the subcutaneous glucose that simglucose scores, the insulin after the pump, the carbohydrate served. Of the sensor: its
+errors.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from simglucose.simulation.scenario import CustomScenario
 START = datetime(2024, 1, 1)
 MINUTES = 1440
 MEALS = [(7, 45), (12, 70), (16, 15), (18, 80), (23, 10)]
-SENSOR_SEED = 1
+SENSOR, SENSOR_SEED = "Dexcom", 1
+ERRORS = 120
+"""Of the sensor, one every three minutes."""
 
 
 class Basal(Controller):
@@ -67,7 +70,7 @@ def day(patient: str, controller: Controller) -> dict[str, object]:
     """One patient's day, stopped where simglucose says that it is over."""
     parts = (
         T1DPatient.withName(patient),
-        CGMSensor.withName("Dexcom", seed=SENSOR_SEED),
+        CGMSensor.withName(SENSOR, seed=SENSOR_SEED),
         InsulinPump.withName("Insulet"),
     )
     environment = Recorded(*parts, CustomScenario(START, MEALS))
@@ -89,11 +92,13 @@ def day(patient: str, controller: Controller) -> dict[str, object]:
 
 def main() -> None:
     out, controllers, patients = sys.argv[1:]
-    result = {
+    days = {
         name: {patient: day(patient, CONTROLLERS[name]()) for patient in patients.split(",")}
         for name in controllers.split(",")
     }
-    Path(out).write_text(json.dumps(result), "utf-8")
+    errors = CGMSensor.withName(SENSOR, seed=SENSOR_SEED)._noise_generator
+    noise = [float(next(errors)) for _ in range(ERRORS)]
+    Path(out).write_text(json.dumps({"days": days, "noise": noise}), "utf-8")
 
 
 if __name__ == "__main__":

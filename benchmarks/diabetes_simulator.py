@@ -23,7 +23,7 @@ import numpy as np
 from puji.modalities.plans.diabetes import control, loop, metrics, scenario, tuning
 from puji.modalities.plans.diabetes.patients import Patients, patients
 from puji.modalities.plans.diabetes.pump import pump
-from puji.modalities.plans.diabetes.sensor import Sensor
+from puji.modalities.plans.diabetes.sensor import DEVICES, Sensor, noise
 from puji.modalities.plans.diabetes.simulator import HIGHEST, LOWEST, Simulator
 from puji.modality import Metric
 
@@ -53,14 +53,13 @@ class Late(control.Controller):
 
 
 def reference(controllers: Sequence[str], people: Sequence[str]) -> dict[str, Any]:
-    """What `diabetes_reference.py` records: controller -> patient -> a day, minute by minute."""
+    """What `diabetes_reference.py` records: ``days``, controller -> patient -> minute by minute; ``noise`` of the sensor."""
     script = Path(__file__).parent / "diabetes_reference.py"
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", f"{folder}/venv"], check=True)
         python = f"{folder}/venv/bin/python"
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS], check=True
-        )
+        install = [python, "-m", "pip", "install", "--quiet", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, *REQUIREMENTS], check=True)
         out = Path(folder) / "days.json"
         arguments = [str(out), ",".join(controllers), ",".join(people)]
         # Without our own packages on its path.
@@ -188,14 +187,16 @@ def speed(people: Patients, times: int, days: dict[str, Any]) -> dict[str, float
 def run(quick: bool) -> dict[str, Any]:
     """All of it; ``quick``: one patient of each age group, basal-bolus only in simglucose."""
     people = patients(["adult#001", "adolescent#001", "child#001"] if quick else None)
-    days = reference(CONTROLLERS[:1] if quick else CONTROLLERS, people.names)
-    apart = parity(days)
+    recorded = reference(CONTROLLERS[:1] if quick else CONTROLLERS, people.names)
+    days, errors = recorded["days"], np.array(recorded["noise"])
+    ours = noise(DEVICES["Dexcom"], np.array([SENSOR_SEED]), scenario.DAY)[0, 1 : len(errors) + 1]
     started = time.process_time()
     tuned = tuning.tune(people)
     seconds = time.process_time() - started
     return {
         "requirements": REQUIREMENTS,
-        "parity": apart,
+        "parity": parity(days),
+        "noise": float(np.abs(ours - errors).max()),
         "anchors": anchors(days, people, tuned),
         "random": random_days(people, tuned, 2 if quick else SEEDS),
         "speed": speed(people, 10 if quick else 100, days),
@@ -226,11 +227,14 @@ def kept(days: dict[str, Any]) -> dict[str, Any]:
 
 def keep() -> None:
     """Write `TRACES`."""
-    days = kept(reference(["basal-bolus"], KEPT)["basal-bolus"])
-    source = (
-        "simglucose 0.2.11 (MIT), one day of basal-bolus: glucose (mg/dl) every 5 minutes, insulin (U/min), meals (g)"
-    )
-    TRACES.write_text(json.dumps({"source": source, "days": days}, separators=(",", ":")) + "\n", "utf-8")
+    recorded = reference(["basal-bolus"], KEPT)
+    content = {
+        "source": "simglucose 0.2.11 (MIT), one day of basal-bolus: glucose (mg/dl) every 5 minutes, insulin (U/min) and meals (g)"
+        " as [minute, value]; errors of its sensor Dexcom, seed 1 (mg/dl), every 3 minutes from minute 3 on",
+        "days": kept(recorded["days"]["basal-bolus"]),
+        "noise": [round(value, 6) for value in recorded["noise"]],
+    }
+    TRACES.write_text(json.dumps(content, separators=(",", ":")) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

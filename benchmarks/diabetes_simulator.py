@@ -229,7 +229,7 @@ def keep() -> None:
     """Write `TRACES`."""
     recorded = reference(["basal-bolus"], KEPT)
     content = {
-        "source": "simglucose 0.2.11 (MIT), one day of basal-bolus: glucose (mg/dl) every 5 minutes, insulin (U/min) and meals (g)"
+        "source": "simglucose 0.2.11 (MIT), one day of basal-bolus: glucose (mg/dl) every 5 minutes, insulin (U/min), meals (g)"
         " as [minute, value]; errors of its sensor Dexcom, seed 1 (mg/dl), every 3 minutes from minute 3 on",
         "days": kept(recorded["days"]["basal-bolus"]),
         "noise": [round(value, 6) for value in recorded["noise"]],

@@ -364,8 +364,8 @@ def diabetes(results: dict[str, Any]) -> str:
     drawn = ([f"{name}, {part}", *cells(found)] for name, parts in shown.items() for part, found in parts.items())
     return (
         "Our simulator, given the insulin and meals that simglucose 0.2.11 recorded in one day of each patient: root mean square"
-        f" difference of glucose in mg/dl {told}. Errors of the sensor of one seed differ by {results['noise']:.0e} mg/dl at most."
-        f" Patient-days a minute of one core: simulator"
+        f" difference of glucose in mg/dl {told}. Errors of its sensor differ by {results['noise']:.0e} mg/dl at most."
+        " Patient-days a minute of one core: simulator"
         f" {rate['simulator']:,.0f}, in a closed loop {rate['closed loop']:,.0f}, simglucose {rate['simglucose']:,.0f}.\n\n"
         "One day of fixed meals (07:00 45 g, 12:00 70 g, 16:00 15 g, 18:00 80 g, 23:00 10 g), by true glucose until the run"
         f" ends:\n\n{table(['', *columns], fixed)}\n\n"

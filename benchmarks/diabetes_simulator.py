@@ -167,7 +167,7 @@ def random_days(people: Patients, tuned: tuning.Tuned, seeds: int) -> dict[str, 
 
 
 def speed(people: Patients, times: int, days: dict[str, Any]) -> dict[str, float]:
-    """Patient-days a minute of processor time: ours with meals and insulin only, in the closed loop, and simglucose in its loop."""
+    """Patient-days a minute of processor time: our simulator alone, in the closed loop, and simglucose in its loop."""
     everyone = people.repeat(times)
     meals = scenario.fixed(len(everyone))
     found = {}

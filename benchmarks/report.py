@@ -365,8 +365,8 @@ def diabetes(results: dict[str, Any]) -> str:
     return (
         "Our simulator, given the insulin and meals that simglucose 0.2.11 recorded in one day of each patient: root mean square"
         f" difference of glucose in mg/dl {told}. Errors of its sensor differ by {results['noise']:.0e} mg/dl at most."
-        " Patient-days a minute of processor time: simulator"
-        f" {rate['simulator']:,.0f}, in a closed loop {rate['closed loop']:,.0f}, simglucose, in a closed loop, {rate['simglucose']:,.0f}.\n\n"
+        f" Patient-days a minute of processor time: simulator alone {rate['simulator']:,.0f}, in a closed loop"
+        f" {rate['closed loop']:,.0f}; simglucose, in a closed loop, {rate['simglucose']:,.0f}.\n\n"
         "One day of fixed meals (07:00 45 g, 12:00 70 g, 16:00 15 g, 18:00 80 g, 23:00 10 g), by true glucose until the run"
         f" ends:\n\n{table(['', *columns], fixed)}\n\n"
         f"Meals drawn at random, {random['runs']} patient-days a row; the time after an early end counts as spent where it came;"

@@ -21,6 +21,7 @@ SUITES = (
     "timelines_reading",
     "timelines_shift",
     "timelines_weights",
+    "diabetes_simulator",
     "calibration",
 )
 """In the order in which they run; each is a module with ``run(quick) -> dict``."""

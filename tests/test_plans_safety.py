@@ -207,6 +207,12 @@ def test_an_infusion_counts_while_it_reaches_into_the_window():
     one = Given(NORADRENALINE, Quantity(1.0, "mg/h"), ago=1430.0, minutes=600.0)
     verdict = layer(rule).check(facts(given=(one,)), (order(NORADRENALINE, 1, "mg", "intravenous"),))
     assert reasons(verdict) == ["total"]
+    # Within the day after a dose some of an infusion has run that begins later and ends after that day.
+    two = (
+        order(NORADRENALINE, 6, "mg", "intravenous"),
+        order(NORADRENALINE, 6, "mg", "intravenous", start=1000, minutes=1000),
+    )
+    assert reasons(layer(rule).check(FACTS, two)) == ["total"]
 
 
 def test_totals_count_what_the_patient_takes_anyway():

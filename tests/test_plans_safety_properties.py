@@ -233,6 +233,14 @@ def amount(dosing, weight) -> tuple[Fraction, str]:
     return value, name
 
 
+def delivered(span: tuple[float, float, Fraction], end: float) -> float:
+    """How much of an administration reaches the patient within the day before ``end``."""
+    start, stop, dose = span
+    if start == stop:
+        return float(dose) * (end - 1440 < start <= end)
+    return float(dose) * max(0.0, min(stop, end) - max(start, end - 1440)) / (stop - start)
+
+
 def is_insulin(code: str) -> bool:
     return code.startswith("ATC/A10A")
 
@@ -273,7 +281,7 @@ ALLERGY = {"kind": "allergy", "id": "allergy"}
 def test_nothing_passes_that_violates_a_limit(facts, proposal):
     verdict = layer(LIMIT, PER_KG, DAY, RATE, GAP, FLOOR, ALLERGY).check(facts, proposal)
     insulin = [one for one in verdict.orders if is_insulin(one.code)]
-    spans = []
+    spans, own = [], []
     for one in insulin:
         dose, unit = amount(one, facts.weight)
         assert unit == "U"
@@ -282,14 +290,15 @@ def test_nothing_passes_that_violates_a_limit(facts, proposal):
         glucose = [seen for seen in facts.observations if seen.code == GLUCOSE]
         assert any(seen.age <= 30 and spoken(seen.value.value) >= 70 for seen in glucose)
         assert not any(allergen in one.code or one.code in allergen for allergen in facts.allergies)
-        spans += [(one.start + n * one.every, one.start + n * one.every + one.minutes, dose) for n in range(one.times)]
+        begins = [one.start + n * one.every for n in range(one.times)]
+        own += [(begin, begin + one.minutes, dose) for begin in begins]
     past = [one for one in facts.given or () if is_insulin(one.code)] if insulin else []
-    spans += [(-one.ago - one.minutes, -one.ago, amount(one, facts.weight)[0]) for one in past]
-    spans.sort()
+    spans = sorted(own + [(-one.ago - one.minutes, -one.ago, amount(one, facts.weight)[0]) for one in past])
+    for start, stop, _ in spans:
+        for end in (start, stop, start + 1439.99, stop + 1439.99):
+            if sum(delivered(span, end) for span in own):
+                assert sum(delivered(span, end) for span in spans) <= 40 + 1e-9
     if insulin:
-        for _, end, _ in spans:
-            if end >= 0:
-                assert sum(dose for start, stop, dose in spans if stop > end - 1440 and start <= end) <= 40
         mine = [span for span in spans if span[1] >= 0 or span[0] >= 0]
         before = [span for span in spans if span not in mine]
         for number, (start, _, _) in enumerate(mine):

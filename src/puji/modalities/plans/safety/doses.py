@@ -28,8 +28,6 @@ from puji.modalities.plans.safety.rule import (
 )
 from puji.modalities.plans.units import Quantity, exact
 
-DAY = 1440
-"""Minutes."""
 Span = tuple[Fraction, Fraction]
 """Begin and end in minutes from now."""
 
@@ -114,8 +112,9 @@ class Limit(Capped):
         to_come = [(one, case.amount(order, "dose", unit)) for _, order in orders for one in spans(order)]
         usual = self._usual(case)
         found = []
-        # An infusion counts as a whole wherever it reaches into the window; the worst window ends with an administration.
-        for (_, end), _ in to_come:
+        # An infusion counts as a whole wherever it reaches into the window. So no window holds more than one of those that end
+        # as an administration begins.
+        for (end, _), _ in to_come:
             begin = None if self.hours is None else end - exact(self.hours) * 60
             past, own = max(_sum(before, begin, end), usual), _sum(to_come, begin, end)
             if past + own > most:

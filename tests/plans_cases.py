@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from puji.modalities.plans.plan import Order
-from puji.modalities.plans.safety import Facts, Observation, Rules, Safety
-from puji.modalities.plans.safety.rules import parsed_rules
+from puji.modalities.plans.plan import Alternative, Branch, Driver, Maker, Order, Outcome, Plan, Step, Support
+from puji.modalities.plans.safety import Facts, Observation, Rules, Safety, load_rules
+from puji.modalities.plans.safety.rules import EXAMPLE, parsed_rules
 from puji.modalities.plans.units import Quantity
+from puji.modality import Estimate
 
 LISPRO, REGULAR, GLARGINE = "ATC/A10AB04", "ATC/A10AB01", "ATC/A10AE04"
 WARFARIN, IBUPROFEN, AMOXICILLIN, CEFAZOLIN = "ATC/B01AA03", "ATC/M01AE01", "ATC/J01CA04", "ATC/J01DB04"
@@ -53,3 +55,59 @@ def facts(**changes) -> Facts:
 
 def reasons(verdict) -> list[str]:
     return [one.reason.removeprefix("plans.safety.") for one in verdict.findings]
+
+
+# -- whole plans -------------------------------------------------------------------------------------------------------
+
+MADE = datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
+MAKER = Maker("insulin", "0.1.0", "0123456789abcdef0123456789abcdef01234567", "a" * 64)
+NAMES = {
+    "time in range": {"en": "time in range (70-180 mg/dl)", "zh": "血糖达标时间占比（70~180 mg/dl）"},
+    "carbohydrate": {"en": "carbohydrate of the meal", "zh": "本餐碳水化合物"},
+    "ATC/A10BB01": {"en": "glibenclamide", "zh": "格列本脲"},
+}
+
+
+def considered(dose: float, value: float, cases: int, share: float, who: Facts, code: str = "RXNORM/86009", **more) -> Alternative:
+    proposed = (order(code, dose, **more),) if dose else ()
+    estimate = Estimate(value, value - 60 / cases**0.5, min(100, value + 50 / cases**0.5), unit="%")
+    verdict = Safety(load_rules(EXAMPLE)).check(who, proposed)
+    return Alternative(proposed, Outcome("time in range", estimate, 5, "up"), Support(cases, share), verdict)
+
+
+def a_plan(**changes) -> Plan:
+    """A recommendation with alternatives, of which two are vetoed, and further steps."""
+    who = facts(current=(), observations=(Observation(GLUCOSE, Quantity(214.0, "mg/dL"), 4.0),))
+    chosen = considered(6, 78.2, 412, 0.34, who)
+    others = (
+        considered(4, 71.0, 630, 0.41, who),
+        considered(0, 41.5, 95, 0.12, who),
+        considered(14, 80.1, 22, 0.02, who),
+        considered(30, 82.0, 3, 0.001, who),
+        considered(10, 60.0, 12, 0.01, replace(who, allergies=("ATC/A10AB01",)), "ATC/A10AB01"),
+    )
+    later = Step((order("RXNORM/86009", 2),), at=180)
+    watch = Step((), at=180)
+    highest = Branch(GLUCOSE, Quantity(250, "mg/dL"), None, 0.5, Step((order("RXNORM/86009", 3),), at=360))
+    branches = (
+        Branch(GLUCOSE, None, Quantity(180, "mg/dL"), 0.71, watch),
+        Branch(GLUCOSE, Quantity(180, "mg/dL"), None, 0.29, replace(later, branches=(highest,))),
+    )
+    drivers = (
+        Driver(GLUCOSE, Quantity(214, "mg/dL"), 0.42),
+        Driver("carbohydrate", Quantity(45, "g"), 0.31),
+        Driver("RXNORM/86009", Quantity(3, "U"), -0.12),
+    )
+    rules = load_rules(EXAMPLE)
+    told = {"patient": "Patient/42", "made": MADE, "maker": MAKER, "now": Step(chosen.verdict.orders, branches=branches)}
+    told |= {"chosen": chosen, "alternatives": others, "drivers": drivers, "names": {**rules.naming, **NAMES}}
+    return Plan(**{**told, **changes})
+
+
+def no_plan(**changes) -> Plan:
+    """One that abstains: all that was considered is vetoed."""
+    who = facts(observations=(Observation(GLUCOSE, Quantity(58.0, "mg/dL"), 4.0),))
+    others = (considered(6, 78.2, 412, 0.34, who), considered(4, 71.0, 630, 0.41, who))
+    plan = a_plan()
+    why = {"abstained": "plans.abstained.vetoed", "now": None, "chosen": None, "alternatives": others, "drivers": ()}
+    return replace(plan, **{**why, **changes})

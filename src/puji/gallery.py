@@ -122,7 +122,7 @@ def samples(model: Any, seed: int = 0, n: int = 12) -> Section:
 def page(
     chapters: Sequence[Chapter], language: str, *, seed: int = 0, date: str | None = None, kind: str = "gallery"
 ) -> str:
-    """The whole HTML page, opening in ``language``; ``kind``: "gallery", or "report" (of an evaluation)."""
+    """The whole HTML page, opening in ``language``; ``kind``: of its messages: "gallery", "report" (of an evaluation)."""
     from puji import figures
 
     body = "\n".join(_chapter(chapter) for chapter in chapters)
@@ -134,7 +134,7 @@ def page(
         "lead": _both(f"{kind}.lead"),
         "research": _both("puji.research_use"),
         "synthetic": _both(f"{kind}.records"),
-        "made": _both("gallery.made", made),
+        "made": _both(f"{kind}.made" if f"{kind}.made" in catalogue("en") else "gallery.made", made),
         "label": escape(translate("gallery.language", language)),
         "body": body,
     }

@@ -156,12 +156,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Alternative:
-    """An action that was considered as it was ``proposed``, what is predicted to come of it, and what the rules say about it."""
+    """An action that was considered: as it was ``proposed``, and what the rules say about it.
+
+    ``outcome`` and ``support`` are those of ``orders``: of what the rules leave, and of the proposal where they veto it.
+    """
 
     proposed: tuple[Order, ...]
     outcome: Outcome
     support: Support
     verdict: Verdict
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """What the outcome is predicted of."""
+        return self.proposed if self.verdict.outcome == "vetoed" else self.verdict.orders
 
 
 @dataclass(frozen=True)

@@ -110,20 +110,21 @@ class Quantity:
         return read
 
     def __str__(self) -> str:
-        digits = f"{Decimal(repr(self.value)):f}"
         # With all its digits: `read` gives the same again.
-        return f"{digits.removesuffix('.0')} {'' if self.unit == '1' else self.unit}".rstrip()
+        return f"{_digits(self.value)} {'' if self.unit == '1' else self.unit}".rstrip()
 
     def shown(self, language: str) -> str:
         """As a clinician reads it in ``language``: "0.1 mcg/kg/min"."""
-        names = _SHOWN[language]
-        unit = "/".join(names.get(atom, atom) for atom in parsed(self.unit).code.split("/"))
-        return f"{number(self.value)} {unit}".rstrip()
+        return f"{_digits(self.value)} {unit_shown(self.unit, language)}".rstrip()  # a dose is never told rounded
 
 
-def number(value: float) -> str:
-    """Six significant digits, without an exponent in the range of doses."""
-    return f"{Decimal(f'{value:.6g}'):f}"
+def unit_shown(unit: str, language: str) -> str:
+    """A unit as a clinician reads it in ``language``; "" for that of a mere number."""
+    return "/".join(_SHOWN[language].get(atom, atom) for atom in parsed(unit).code.split("/"))
+
+
+def _digits(value: float) -> str:
+    return f"{Decimal(repr(float(value))):f}".removesuffix(".0")
 
 
 def exact(value: object) -> Fraction:
@@ -140,10 +141,15 @@ def exact(value: object) -> Fraction:
     return found
 
 
-def rounded_down(value: Fraction) -> float:
-    """A positive ``value`` with `DIGITS` significant digits, never above it."""
-    context = Context(prec=DIGITS, rounding=ROUND_FLOOR)
+def rounded(value: Fraction, rounding: str, digits: int = 4) -> float:
+    """``value`` with some significant digits, rounded as `decimal` says, for people to read."""
+    context = Context(prec=digits, rounding=rounding)
     return float(context.divide(Decimal(value.numerator), Decimal(value.denominator)))
+
+
+def rounded_down(value: Fraction) -> float:
+    """A dose that was reduced to ``value``, with `DIGITS` significant digits and never above it."""
+    return rounded(value, ROUND_FLOOR, DIGITS)
 
 
 @lru_cache(maxsize=1000)

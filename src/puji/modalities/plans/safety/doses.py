@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from fractions import Fraction
 from typing import Annotated, Literal
 
@@ -26,7 +27,7 @@ from puji.modalities.plans.safety.rule import (
     check_unit,
     kind_of,
 )
-from puji.modalities.plans.units import Quantity, exact
+from puji.modalities.plans.units import Quantity, exact, rounded
 
 Span = tuple[Fraction, Fraction]
 """Begin and end in minutes from now."""
@@ -69,7 +70,7 @@ class Allowed(Rule):
                 continue
             asked = [case.amount(order, "dose", one.most.unit) for one in entries]
             if all(dose > exact(one.most.value) for dose, one in zip(asked, entries, strict=True)):
-                told = Quantity(float(asked[0]), entries[0].most.unit)
+                told = Quantity(rounded(asked[0], ROUND_CEILING), entries[0].most.unit)
                 yield self.veto("too_much", place, medicine=order.code, asked=told, most=entries[0].most)
 
 
@@ -100,7 +101,7 @@ class Limit(Capped):
                 yield self._over(place, asked, exact(self.most.value) / asked, order.code)
 
     def _over(self, place: int | None, asked: Fraction, share: Fraction, medicine: str) -> Finding:
-        told = {"asked": Quantity(float(asked), self.most.unit), "most": self.most}
+        told = {"asked": Quantity(rounded(asked, ROUND_CEILING), self.most.unit), "most": self.most}
         within = "plans.safety.course" if self.hours is None else f"{self.hours:g} h"
         return self.over(self.of, place, share, medicine=medicine, within=within, **told)
 
@@ -175,10 +176,14 @@ class Change(Capped):
         # Of several orders all together may be too much, and each one alone too little.
         total, least = sum(doses, Fraction(0)), min(doses, default=Fraction(0))
         if highest and total > min(highest):
-            told = {"asked": self._told(total), "last": self._told(last), "most": self._told(min(highest))}
+            told = self._told(
+                asked=(total, ROUND_CEILING), last=(last, ROUND_HALF_EVEN), most=(min(highest), ROUND_FLOOR)
+            )
             yield self.over("rise", place, min(highest) / total, medicine=medicine, **told)
         if lowest and least < max(lowest):
-            told = {"asked": self._told(least), "last": self._told(last), "least": self._told(max(lowest))}
+            told = self._told(
+                asked=(least, ROUND_FLOOR), last=(last, ROUND_HALF_EVEN), least=(max(lowest), ROUND_CEILING)
+            )
             yield self.veto("fall", place, medicine=medicine, **told)
 
     def _last(self, case: Case) -> Fraction:
@@ -189,8 +194,8 @@ class Change(Capped):
     def _step(self, case: Case, step: Quantity) -> Fraction:
         return case.amount(Given("", step, 0.0), self.of, self.unit)
 
-    def _told(self, value: Fraction) -> Quantity:
-        return Quantity(float(value), self.unit)
+    def _told(self, **values: tuple[Fraction, str]) -> dict[str, Quantity]:
+        return {name: Quantity(rounded(value, how), self.unit) for name, (value, how) in values.items()}
 
 
 class Interval(Rule):
@@ -208,7 +213,10 @@ class Interval(Rule):
         ends = [spans(one)[0][1] for one in case.given(self.medicines, self.routes)]
         for (begin, end), code in sorted((one, order.code) for _, order in orders for one in spans(order)):
             if ends and begin - max(ends) < exact(self.minutes):
-                told = {"gap": Quantity(float(begin - max(ends)), "min"), "least": Quantity(self.minutes, "min")}
+                told = {
+                    "gap": Quantity(rounded(begin - max(ends), ROUND_FLOOR), "min"),
+                    "least": Quantity(self.minutes, "min"),
+                }
                 yield self.veto("interval", None, medicine=code, **told)
                 return
             ends.append(end)

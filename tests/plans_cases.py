@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 
 from puji.modalities.plans.plan import Alternative, Branch, Driver, Maker, Order, Outcome, Plan, Step, Support
-from puji.modalities.plans.safety import Facts, Observation, Rules, Safety, load_rules
+from puji.modalities.plans.safety import Facts, Given, Observation, Rules, Safety, load_rules
 from puji.modalities.plans.safety.rules import EXAMPLE, parsed_rules
 from puji.modalities.plans.units import Quantity
 from puji.modality import Estimate
@@ -68,10 +69,17 @@ NAMES = {
 }
 
 
-def considered(dose: float, value: float, cases: int, share: float, who: Facts, code: str = "RXNORM/86009", **more) -> Alternative:
-    proposed = (order(code, dose, **more),) if dose else ()
+@cache
+def example() -> Safety:
+    return Safety(load_rules(EXAMPLE))
+
+
+def considered(
+    dose: float, value: float, cases: int, share: float, who: Facts, code: str = "RXNORM/86009"
+) -> Alternative:
+    proposed = (order(code, dose),) if dose else ()
     estimate = Estimate(value, value - 60 / cases**0.5, min(100, value + 50 / cases**0.5), unit="%")
-    verdict = Safety(load_rules(EXAMPLE)).check(who, proposed)
+    verdict = example().check(who, proposed)
     return Alternative(proposed, Outcome("time in range", estimate, 5, "up"), Support(cases, share), verdict)
 
 
@@ -98,9 +106,13 @@ def a_plan(**changes) -> Plan:
         Driver("carbohydrate", Quantity(45, "g"), 0.31),
         Driver("RXNORM/86009", Quantity(3, "U"), -0.12),
     )
-    rules = load_rules(EXAMPLE)
-    told = {"patient": "Patient/42", "made": MADE, "maker": MAKER, "now": Step(chosen.verdict.orders, branches=branches)}
-    told |= {"chosen": chosen, "alternatives": others, "drivers": drivers, "names": {**rules.naming, **NAMES}}
+    told = {
+        "patient": "Patient/42",
+        "made": MADE,
+        "maker": MAKER,
+        "now": Step(chosen.verdict.orders, branches=branches),
+    }
+    told |= {"chosen": chosen, "alternatives": others, "drivers": drivers, "names": {**example().rules.naming, **NAMES}}
     return Plan(**{**told, **changes})
 
 
@@ -111,3 +123,43 @@ def no_plan(**changes) -> Plan:
     plan = a_plan()
     why = {"abstained": "plans.abstained.vetoed", "now": None, "chosen": None, "alternatives": others, "drivers": ()}
     return replace(plan, **{**why, **changes})
+
+
+def an_infusion() -> Plan:
+    """Long names, an infusion by weight beside a repeated dose, and a probability as the outcome."""
+    who = facts(given=(Given(NORADRENALINE, Quantity(0.2, "ug/kg/min"), 0.0, 240.0),))
+    limit = {
+        "kind": "limit",
+        "id": "rate",
+        "medicines": [NORADRENALINE],
+        "of": "rate",
+        "most": "0.3 ug/kg/min",
+        "excess": "reduce",
+    }
+    pair = {"first": [NORADRENALINE], "second": [AMOXICILLIN], "severity": "minor", "source": "test"}
+    pair |= {"effect_en": "none that is known", "effect_zh": "未见报道"}
+    safety = layer(limit, {"kind": "interaction", "id": "pairs", "pairs": [pair]})
+
+    def one(rate: float, risk: float) -> Alternative:
+        infusion = order(NORADRENALINE, rate, "ug/kg/min", "intravenous", minutes=240)
+        penicillin = order(AMOXICILLIN, 1.2, "g", "intravenous", minutes=30, times=3, every=480, start=15)
+        estimate = Estimate(risk, risk - 0.04, risk + 0.05)
+        outcome = Outcome("ICD10/R57.2", estimate, 24 * 90, "down")
+        return Alternative(
+            (infusion, penicillin), outcome, Support(1234, 0.05), safety.check(who, (infusion, penicillin))
+        )
+
+    chosen, another = one(0.35, 0.22), one(0.2, 0.27)
+    names = {
+        NORADRENALINE: {"en": "norepinephrine bitartrate", "zh": "重酒石酸去甲肾上腺素"},
+        AMOXICILLIN: {"en": "amoxicillin and clavulanic acid", "zh": "阿莫西林克拉维酸钾"},
+        "ICD10/R57.2": {"en": "death or septic shock", "zh": "死亡或脓毒性休克"},
+    }
+    told = {
+        "now": Step(chosen.verdict.orders),
+        "chosen": chosen,
+        "alternatives": (another,),
+        "drivers": (),
+        "names": names,
+    }
+    return a_plan(patient="Patient/icu-7", **told)

@@ -51,7 +51,7 @@ def _intervals(panel: Axes, plan: Plan, shown: list[Alternative], language: str)
         )
     panel.set_yticks(range(len(shown)), [_label(plan, one, language) for one in shown])
     for text, one in zip(panel.get_yticklabels(), shown, strict=True):
-        text.set_color(figures.INK if one is plan.chosen else figures.GREY)
+        text.set(color=figures.INK if one is plan.chosen else figures.GREY, linespacing=1.35)
     panel.invert_yaxis()
     panel.set_ylim(len(shown) - 0.5, -0.5)
     panel.grid(axis="y", visible=False)

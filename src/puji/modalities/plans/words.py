@@ -86,18 +86,23 @@ def outcome(one: Outcome, plan: Plan, language: str) -> str:
     return translate("plans.predicted", language, interval=interval(one, language), **told)
 
 
+def whose(plan: Plan, language: str) -> str:
+    """For whom a plan is; "" where that is not told."""
+    return translate("plans.whose", language, patient=plan.patient) if plan.patient else ""
+
+
 def expected(plan: Plan, language: str) -> str:
     """For whom the recommendation is, what is expected of it, how logged care covers it, and whether rules reduced it."""
     if plan.chosen is None:
         return ""
-    texts = [plan.patient, outcome(plan.chosen.outcome, plan, language), support(plan.chosen, language)]
+    texts = [whose(plan, language), outcome(plan.chosen.outcome, plan, language), support(plan.chosen, language)]
     texts += [translate("plans.outcome.reduced", language)] if plan.chosen.verdict.outcome == "reduced" else []
     return translate("plans.stop", language).join([*filter(None, texts), ""]).rstrip()
 
 
 def reason(plan: Plan, language: str) -> str:
     """For whom there is no recommendation, and why."""
-    return translate("plans.stop", language).join(filter(None, (plan.patient, plan.reason(language))))
+    return translate("plans.stop", language).join(filter(None, (whose(plan, language), plan.reason(language))))
 
 
 def support(one: Alternative, language: str) -> str:

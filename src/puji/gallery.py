@@ -25,6 +25,8 @@ Picture = str | bytes
 """An SVG element as text, or a PNG file as bytes."""
 
 MOST_ROWS = 60
+LONG = 48
+"""Characters of a sentence in a table above which it may take several lines."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,10 @@ def _cell(value: Any, numeric: bool = False) -> str:
         return f"<td>{'✓' if value else '–'}</td>"
     if isinstance(value, int | float):
         return f'<td class="number">{_number(value)}</td>'
-    return f"<td>{both(value) if isinstance(value, Text) else escape(str(value))}</td>"
+    if isinstance(value, Text):
+        long = any(len(value.text(language)) > LONG for language in LANGUAGES)
+        return f'<td class="long">{both(value)}</td>' if long else f"<td>{both(value)}</td>"
+    return f"<td>{escape(str(value))}</td>"
 
 
 def _number(value: float) -> str:

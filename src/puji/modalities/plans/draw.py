@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
-
 from matplotlib.axes import Axes
 
 from puji import figures
@@ -14,8 +12,10 @@ from puji.modalities.plans.units import unit_shown
 
 MOST = 12
 """Actions in one figure: the recommended one and those after it."""
-LETTERS = 34
-"""Of one line of an action's name; a hanzi counts twice."""
+LETTERS = 26
+"""Of a medicine's name; a hanzi counts twice."""
+LINES = 3
+"""Orders of an action that are named."""
 COLOURS = {"allowed": figures.CYCLE[3], "reduced": figures.CYCLE[2], "vetoed": "#9aa8ab"}
 
 
@@ -28,14 +28,16 @@ def alternatives(plan: Plan, kind: str = "svg", language: str | None = None) -> 
     language = language or current()
     # Outcomes of another name could not stand on the same axis.
     shown = [one for one in plan.considered if one.outcome.name == plan.considered[0].outcome.name][:MOST]
-    with figures.canvas(8.6, 1.3 + 0.52 * max(1, len(shown))) as figure:
+    labels = [_label(plan, one, language) for one in shown]
+    tallest = max((label.count("\n") for label in labels), default=0)
+    with figures.canvas(8.6, 1.3 + (0.3 + 0.2 * tallest) * max(1, len(shown))) as figure:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
-        _intervals(left, plan, shown, language)
+        _intervals(left, plan, shown, labels, language)
         _cases(right, shown, language)
         return figures.drawn(figure, kind)
 
 
-def _intervals(panel: Axes, plan: Plan, shown: list[Alternative], language: str) -> None:
+def _intervals(panel: Axes, plan: Plan, shown: list[Alternative], labels: list[str], language: str) -> None:
     for place, one in enumerate(shown):
         estimate, colour = one.outcome.estimate, _colour(plan, one)
         scale = 100 if estimate.unit == "" else 1
@@ -49,7 +51,7 @@ def _intervals(panel: Axes, plan: Plan, shown: list[Alternative], language: str)
             color=colour,
             markersize=9 if one is plan.chosen else 7,
         )
-    panel.set_yticks(range(len(shown)), [_label(plan, one, language) for one in shown])
+    panel.set_yticks(range(len(shown)), labels)
     for text, one in zip(panel.get_yticklabels(), shown, strict=True):
         text.set(color=figures.INK if one is plan.chosen else figures.GREY, linespacing=1.35)
     panel.invert_yaxis()
@@ -78,7 +80,7 @@ def _cases(panel: Axes, shown: list[Alternative], language: str) -> None:
     panel.grid(visible=False)
     panel.spines["left"].set_visible(False)
     panel.spines["bottom"].set_visible(False)
-    panel.set_xlabel(translate("plans.figure.support", language))
+    panel.set_xlabel(translate("plans.figure.support", language), linespacing=1.35)
 
 
 def _colour(plan: Plan, one: Alternative) -> str:
@@ -86,8 +88,16 @@ def _colour(plan: Plan, one: Alternative) -> str:
 
 
 def _label(plan: Plan, one: Alternative, language: str) -> str:
-    text = words.brief(one.orders, plan, language)
-    lines = wrap(text, LETTERS // (2 if language == "zh" else 1))
-    text = "\n".join(lines[:2]) + (" …" if len(lines) > 2 else "")
+    """Each order on a line of its own, its dose never cut off, and below them what became of the action."""
+    lines = []
+    for order in one.orders[:LINES]:
+        name = plan.name(order.code, language)
+        longest = LETTERS // 2 if any(ord(letter) >= 0x2E80 for letter in name) else LETTERS
+        name = name if len(name) <= longest else f"{name[: longest - 1]}…"
+        lines.append(f"{name} {order.dose.shown(language)}")
+    if not one.orders:
+        lines.append(translate("plans.order.none", language))
+    if len(one.orders) > LINES:
+        lines.append(translate("plans.figure.more", language, count=len(one.orders) - LINES))
     mark = "chosen" if one is plan.chosen else one.verdict.outcome
-    return text if mark == "allowed" else f"{text}\n{translate(f'plans.figure.{mark}', language)}"
+    return "\n".join(lines if mark == "allowed" else [*lines, translate(f"plans.figure.{mark}", language)])

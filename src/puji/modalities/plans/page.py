@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,8 +23,8 @@ class Spoken(Text):
     tell: Callable[[str], str] = str
 
     def text(self, language: str) -> str:
-        """What ``tell`` says in ``language``."""
-        return self.tell(language)
+        """What ``tell`` says in ``language``; a number and its unit stay on one line."""
+        return re.sub(r"(?<=\d) (?=\S)", "\N{NO-BREAK SPACE}", self.tell(language))
 
 
 def page(plan: Plan, language: str | None = None) -> str:
@@ -68,7 +69,7 @@ def _considered(plan: Plan) -> Section | None:
         return None
     rows = [
         {
-            "action": _say(words.action, one.orders, plan),
+            "action": _say(words.brief, one.orders, plan),
             "predicted": _say(words.interval, one.outcome),
             "cases": one.support.cases,
             "verdict": Text(f"plans.outcome.{one.verdict.outcome}"),

@@ -26,17 +26,17 @@ def route(one: Order, language: str) -> str:
 
 
 def timing(one: Order, language: str, now: bool = True) -> str:
-    """How long an order lasts, how often it comes, and when it begins; ``now``: also where that is at once."""
+    """When an order begins (``now``: also where that is at once), how long it lasts, and how often it comes."""
     parts = []
+    if one.start:
+        parts.append(translate("plans.order.later", language, start=duration(one.start, language)))
+    elif now:
+        parts.append(translate("plans.order.now", language))
     if one.minutes:
         key = "plans.order.runs" if "/time" in parsed(one.dose.unit).kind else "plans.order.over"
         parts.append(translate(key, language, minutes=duration(one.minutes, language)))
     if one.times > 1:
         parts.append(translate("plans.order.times", language, times=one.times, every=duration(one.every, language)))
-    if one.start:
-        parts.append(translate("plans.order.later", language, start=duration(one.start, language)))
-    elif now:
-        parts.append(translate("plans.order.now", language))
     return translate("plans.comma", language).join(parts)
 
 
@@ -86,23 +86,23 @@ def outcome(one: Outcome, plan: Plan, language: str) -> str:
     return translate("plans.predicted", language, interval=interval(one, language), **told)
 
 
-def whose(plan: Plan, language: str) -> str:
-    """For whom a plan is; "" where that is not told."""
-    return translate("plans.whose", language, patient=plan.patient) if plan.patient else ""
+def whose(plan: Plan, told: str, language: str) -> str:
+    """What is told about a plan, with for whom it is, where that is known."""
+    return translate("plans.whose", language, patient=plan.patient, told=told) if plan.patient else told
 
 
 def expected(plan: Plan, language: str) -> str:
     """For whom the recommendation is, what is expected of it, how logged care covers it, and whether rules reduced it."""
     if plan.chosen is None:
         return ""
-    texts = [whose(plan, language), outcome(plan.chosen.outcome, plan, language), support(plan.chosen, language)]
+    texts = [outcome(plan.chosen.outcome, plan, language), support(plan.chosen, language)]
     texts += [translate("plans.outcome.reduced", language)] if plan.chosen.verdict.outcome == "reduced" else []
-    return translate("plans.stop", language).join([*filter(None, texts), ""]).rstrip()
+    return whose(plan, translate("plans.semicolon", language).join(texts), language)
 
 
 def reason(plan: Plan, language: str) -> str:
     """For whom there is no recommendation, and why."""
-    return translate("plans.stop", language).join(filter(None, (whose(plan, language), plan.reason(language))))
+    return whose(plan, plan.reason(language), language)
 
 
 def support(one: Alternative, language: str) -> str:

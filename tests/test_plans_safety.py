@@ -418,6 +418,12 @@ def test_interactions():
     both = (ibuprofen, order(WARFARIN, 3, "mg", "oral"))
     for orders in (both, both[::-1]):
         assert reasons(interacting("major").check(FACTS, orders)) == ["interaction"]
+    # A rule about one medicine sees the others of the proposal, wherever they stand.
+    only = layer(
+        {"kind": "interaction", "id": "pairs", "medicines": [IBUPROFEN], "pairs": [{**PAIR, "severity": "major"}]}
+    )
+    for orders in (both, both[::-1]):
+        assert reasons(only.check(FACTS, orders)) == ["interaction"]
     before = facts(given=(Given(WARFARIN, Quantity(3, "mg"), 3 * 1440.0),))
     assert interacting("major").check(before, (ibuprofen,)).outcome == "allowed"
     assert interacting("major", days=3).check(before, (ibuprofen,)).outcome == "vetoed"

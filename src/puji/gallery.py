@@ -25,6 +25,8 @@ Picture = str | bytes
 """An SVG element as text, or a PNG file as bytes."""
 
 MOST_ROWS = 60
+LONG = 48
+"""Characters of a sentence in a table above which it may take several lines."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def samples(model: Any, seed: int = 0, n: int = 12) -> Section:
 def page(
     chapters: Sequence[Chapter], language: str, *, seed: int = 0, date: str | None = None, kind: str = "gallery"
 ) -> str:
-    """The whole HTML page, opening in ``language``; ``kind``: "gallery", or "report" (of an evaluation)."""
+    """The whole HTML page, opening in ``language``; ``kind``: of its messages: "gallery", "report" (of an evaluation)."""
     from puji import figures
 
     body = "\n".join(_chapter(chapter) for chapter in chapters)
@@ -134,7 +136,7 @@ def page(
         "lead": _both(f"{kind}.lead"),
         "research": _both("puji.research_use"),
         "synthetic": _both(f"{kind}.records"),
-        "made": _both("gallery.made", made),
+        "made": _both(f"{kind}.made" if f"{kind}.made" in catalogue("en") else "gallery.made", made),
         "label": escape(translate("gallery.language", language)),
         "body": body,
     }
@@ -214,7 +216,10 @@ def _cell(value: Any, numeric: bool = False) -> str:
         return f"<td>{'✓' if value else '–'}</td>"
     if isinstance(value, int | float):
         return f'<td class="number">{_number(value)}</td>'
-    return f"<td>{both(value) if isinstance(value, Text) else escape(str(value))}</td>"
+    if isinstance(value, Text):
+        long = any(len(value.text(language)) > LONG for language in LANGUAGES)
+        return f'<td class="long">{both(value)}</td>' if long else f"<td>{both(value)}</td>"
+    return f"<td>{escape(str(value))}</td>"
 
 
 def _number(value: float) -> str:

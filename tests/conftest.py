@@ -6,7 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# A deadline measures how busy the machine is.
+settings.register_profile("puji", deadline=None)
+settings.load_profile("puji")
 os.environ.setdefault("PUJI_LANG", "en")
 
 EXAMPLES = Path(__file__).parent / "data" / "molecules.smi"

@@ -126,6 +126,9 @@ def test_what_the_clock_writes_it_also_reads(start, gap):
 def test_ages_beyond_the_oldest_are_that():
     told, after = clock.advance(0.0, 500 * YEAR)
     assert told == ["<age:125>", "<month:12>"] and after < 126 * YEAR
+    last = 126 * YEAR - 0.1
+    assert clock.advance(last, last + 0.02)[0] == ["<+30min>"]
+    assert clock.advance(last, last + 400)[1] < 126 * YEAR
 
 
 # -- tokens and grammar -----------------------------------------------------------------------------------------------

@@ -74,13 +74,17 @@ def advance(clock: float, age: float) -> tuple[list[str], float]:
 
     An age before ``clock`` is taken for the same moment. Ages above `OLDEST` years are that.
     """
-    age = min(max(age, clock), (OLDEST + 1) * YEAR - 1)
+    end = (OLDEST + 1) * YEAR
+    age = max(clock, min(age, end - 1e-4))
     year = int(age // YEAR)
     month = min(MONTHS, int((age - year * YEAR) / YEAR * MONTHS) + 1)
     moment = _moment(year, month)
     if moment - clock >= YEAR:
         return [age_token(year), f"<month:{month}>"], moment
-    token, days, _ = GAPS[bisect_right(_LEAST, age - clock) - 1]
+    place = bisect_right(_LEAST, age - clock) - 1
+    while place and _later(clock, GAPS[place][1]) >= end:  # a gap stands for longer ones than its least
+        place -= 1
+    token, days, _ = GAPS[place]
     after = _later(clock, days)
     passed = birthday(clock, after)
     return [token, *([passed] if passed else [])], after

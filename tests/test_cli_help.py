@@ -151,7 +151,7 @@ REFUSED = [
     (["explain", "molecules", "CCO"], "--target is missing"),
     (["explain", "molecules", "CCO", "--target", "logp", "--method", "guess"], "integrated_gradients, occlusion"),
     (["explain", "molecules", "CCO", "--target", "foo"], "--target: foo"),
-    (["explain", "molecules", "CCO", "--target", "logp", "--out", "a.png"], "choose one of .svg, .csv"),
+    (["explain", "molecules", "CCO", "--target", "logp", "--out", "a.pdf"], "choose one of .svg, .png, .csv"),
     (["evaluate", "molecules", ""], "FILE is empty"),
     (["evaluate", "molecules", "absent.smi"], "absent.smi"),
     (["evaluate", "molecules", os.devnull, "--reference", "train"], "NAME=FILE"),

@@ -145,7 +145,7 @@ def test_the_benchmark_of_molecules_lines_tokens_up_with_atoms(monkeypatch) -> N
         network=network,
         vocabulary=vocabulary,
         record=str,
-        modality=SimpleNamespace(target=lambda record, name: (body(record), true[name])),
+        modality=SimpleNamespace(target=lambda record, name: (body(record), true[name]), neutral="C"),
     )
     smiles = ["CC(=O)Oc1ccccc1C(=O)O", "[2H]C(F)(Cl)Br", "C[N+](C)(C)CCO", "O=[U]=O"]
 

@@ -600,3 +600,10 @@ def test_pictures_are_pictures(learned):
     assert learned.figure(records, rows, "png").startswith(b"\x89PNG")
     assert reason(learned.figure, [], [], "svg") == "molecules.no_rows"
     assert reason(learned.figure, records, rows, "gif") == "write.figure"
+
+
+def test_what_was_kept_is_found_where_it_is_not_substituted():
+    kept = fragments.normalised("[*:1]c1ccccc1.[*:2]N1CCOCC1")
+    mol = parse("Cc1ccc(F)cc1C(c1ccccc1)N1CCOCC1")
+    rings = [mol.GetAtomWithIdx(index) for index in fragments.held(mol, kept)]
+    assert len(rings) == 12 and sum(atom.GetDegree() == 3 for atom in rings) == 2, "each ring hangs by its point alone"

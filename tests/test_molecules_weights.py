@@ -78,3 +78,10 @@ def test_what_is_unlike_the_training_data_is_flagged(model):
     for strange in ("C[Si](C)(C)C#CP(Br)Br", "[Na+].[O-]S(=O)(=O)CCCCCCCCCCCCCCCCCCCCCC", "O=[U]=O"):
         assert model.predict(strange).familiar is False
     assert model.log_likelihood(ASPIRIN)[0] > model.log_likelihood("CC(=O)Oc1ccccc1C(=O)[P]Br")[0]
+
+
+def test_molecules_beyond_the_training_range_are_unfamiliar(model):
+    """Caffeine is a likely SMILES, but lighter than all molecules of MOSES; moclobemide is within."""
+    assert model.familiar("CN1C=NC2=C1C(=O)N(C(=O)N2C)C") is False
+    assert model.familiar("O=C(NCCN1CCOCC1)c1ccc(Cl)cc1") is True
+    assert "predict.unfamiliar" in model.predict("CN1C=NC2=C1C(=O)N(C(=O)N2C)C").notes

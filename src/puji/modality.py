@@ -263,6 +263,10 @@ class Modality(ABC, Generic[Record]):
         """The tokens whose likelihood says how familiar the record is. Default: all of `encode`."""
         return self.encode(record)
 
+    def outside(self, record: Record) -> bool:
+        """Whether a record lies beyond all training records by what is known of it, however likely its tokens are."""
+        return False
+
     def excerpt(self, record: Record, rng: np.random.Generator) -> Record:
         """A record of the kind that people ask about, from a whole one: what is familiar is learned from these."""
         return record

@@ -77,11 +77,16 @@ class Explanation:
     def caption(self) -> list[str]:
         """What the picture shows, in the current language: the answer, then how to read it where the modality says so."""
         legend = f"{self.modality}.explanation"
-        target = label(self.target, f"{self.modality}.conditions.{self.target}.label")
         told = translate(
-            "explain.caption", target=target, value=f"{self.value:.4g}", method=translate(f"explain.{self.method}")
+            "explain.caption", target=self.aim(), value=f"{self.value:.4g}", method=translate(f"explain.{self.method}")
         )
         return [told, translate(legend)] if has_text(legend) else [told]
+
+    def aim(self) -> str:
+        """What is explained, in the current language."""
+        name = label(self.target, f"{self.modality}.conditions.{self.target}.label")
+        own = f"{self.modality}.explained"
+        return translate(own, target=name) if has_text(own) else name
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per piece, from the largest contribution on: its rank, its place, its name and its score."""
@@ -222,7 +227,8 @@ class Model(Generic[Record]):
         told, telling = self.modality.encode(record), self.modality.telling(record)
         found = {tuple(tokens): self._likelihood([tokens]) for tokens in {tuple(told), tuple(telling)}}
         per_token = float(found[tuple(telling)][1][0])
-        return float(found[tuple(told)][0][0]), None if limit is None else per_token >= limit
+        likely = None if limit is None else per_token >= limit
+        return float(found[tuple(told)][0][0]), False if self.modality.outside(record) else likely
 
     def _compare(self, question: Candidates) -> Mapping[str, Estimate]:
         prompts = [flow.pinned(self.modality, self.vocabulary, one.prompt) for one in question.candidates]

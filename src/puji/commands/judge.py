@@ -253,7 +253,7 @@ def explain_command(name: str) -> Command:
                     rows.write(row)
         if len(records) > 1:
             note("cli.first_only", place=f"{one.source}:{one.line}")
-        note("cli.explained", target=target, value=f"{explanation.value:.4g}")
+        note("cli.explained", target=explanation.aim(), value=f"{explanation.value:.4g}")
         if method == "integrated_gradients" and explanation.completeness_error is not None:
             note("cli.completeness", error=f"{explanation.completeness_error:.2g}")
         if loaded.familiar(one.record) is False:

@@ -65,11 +65,7 @@ def card(row: Mapping[str, Any], kept: str = "", **facts: str) -> Figure:
 
 def highlighted(mol: Chem.Mol, kept: str) -> str:
     """``mol`` as SVG with the atoms of ``kept`` tinted."""
-    atoms: list[int] = []
-    for part in kept.split("."):
-        query = Chem.DeleteSubstructs(Chem.MolFromSmiles(part), Chem.MolFromSmarts("[#0]"))
-        free = [match for match in mol.GetSubstructMatches(query) if not set(match) & set(atoms)]
-        atoms += free[0] if free else ()
+    atoms = fragments.held(mol, fragments.normalised(kept))
     inside = set(atoms)
     bonds = [bond.GetIdx() for bond in mol.GetBonds() if {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()} <= inside]
     drawer = rdMolDraw2D.MolDraw2DSVG(360, 280)

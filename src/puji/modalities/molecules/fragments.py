@@ -203,6 +203,20 @@ def contains(mol: Chem.Mol, kept: str) -> bool:
     return all(mol.HasSubstructMatch(_query(part), useChirality=True) for part in kept.split("."))
 
 
+def held(mol: Chem.Mol, kept: str) -> list[int]:
+    """The atoms of ``mol`` that are those of ``kept``, which it contains: of each fragment a match that takes no atom twice."""
+    atoms: list[int] = []
+    for part in kept.split("."):
+        query = _query(part)
+        own = [atom.GetIdx() for atom in query.GetAtoms() if atom.GetAtomicNum()]
+        for match in mol.GetSubstructMatches(query, useChirality=True):
+            found = [match[place] for place in own]
+            if not set(found) & set(atoms):
+                atoms += found
+                break
+    return atoms
+
+
 @cache
 def _generator() -> rdFingerprintGenerator.FingerprintGenerator64:
     return rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)

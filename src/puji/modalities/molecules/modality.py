@@ -191,6 +191,11 @@ class Molecules(Modality[Molecule]):
             )
         return found
 
+    def outside(self, record: Molecule) -> bool:
+        """Whether a property lies beyond that of all training molecules: its bins end there."""
+        values = ((bins, PROPERTIES[name].compute(record.mol)) for name, bins in self.bins.items())
+        return any(not bins.holds(value, value) for bins, value in values)
+
     def target(self, record: Molecule, name: str) -> tuple[list[str], dict[str, float]]:
         """The whole molecule, and the bins of the property ``name`` with their medians."""
         if name not in PROPERTIES:

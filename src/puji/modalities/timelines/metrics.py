@@ -23,9 +23,11 @@ def cohort_metrics(
 
     Raises Invalid for fewer than `LEAST` patients on a side.
     """
+    if not references:
+        raise Invalid("timelines.no_reference")
     cohorts = {name: usable(found) for name, found in references.items()}
     synthetic = usable(samples)
-    if not cohorts or min(len(synthetic), *map(len, cohorts.values())) < LEAST:
+    if min(len(synthetic), *map(len, cohorts.values())) < LEAST:
         raise Invalid("timelines.few", least=LEAST)
     real = reference(cohorts)
     found = {"valid": Metric(len(synthetic) / len(samples), len(samples), "up")}

@@ -16,7 +16,7 @@ from puji.commands.generate import load, model_option
 from puji.commands.interface import PATH, Argument, Command, one_of, option
 from puji.commands.output import FORMATS, as_table, check_out, exists, note, rows_to
 from puji.errors import Invalid
-from puji.figures import ENDINGS
+from puji.figures import ENDINGS, titled
 from puji.files import atomic_write, whole
 from puji.language import has_text, label, translate
 from puji.tables import TABLES, united
@@ -94,7 +94,10 @@ def draw_answer(model: Any, found: Iterator[tuple[Given, Any]], ask: Any, out: P
         return
     one, answer = first
     pictures = model.modality.render_answer(model.modality.evidence(one.record, ask), answer)
-    atomic_write(out, next(content for mime, content in pictures.items() if ENDINGS[mime] == out.suffix.lower()))
+    picture = next(content for mime, content in pictures.items() if ENDINGS[mime] == out.suffix.lower())
+    if isinstance(picture, str):  # what a reader must know goes where the picture goes
+        picture = titled(picture, [translate(key) for key in answer.notes])
+    atomic_write(out, picture)
     if next(found, None) is not None:
         note("cli.first_only", place=f"{one.source}:{one.line}")
     tell_notes(model.modality.name, answer)

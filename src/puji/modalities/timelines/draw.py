@@ -129,7 +129,7 @@ def _past(panel: Any, record: Timeline, language: str, naming: Naming, share: fl
     who = [translate(f"timelines.sex.{record.sex or 'unknown'}", language)]
     if record.born is not None:
         who.append(translate("timelines.figure.born", language, decade=record.born // 10 * 10))
-    panel.set_title(translate("timelines.figure.past", language, who=", ".join(who)))
+    panel.set_title(translate("timelines.figure.past", language, who=translate("cli.comma", language).join(who)))
     end = record.end / YEAR
     shown = record.events[-MOST_EVENTS:]
     first = shown[0].age / YEAR if shown else 0.0

@@ -64,7 +64,7 @@ class Timelines(Modality[Timeline]):
     lossless: ClassVar[bool] = False
     tolerance: ClassVar[float] = clock.TOLERANCE
     formats: ClassVar[tuple[str, ...]] = FORMATS
-    notes: ClassVar[tuple[str, ...]] = ("timelines.notice",)
+    notes: ClassVar[tuple[str, ...]] = ("puji.research_use",)
     settings: ClassVar[Mapping[str, Any]] = {"dropout": 0.1}
     answer_formats: ClassVar[tuple[str, ...]] = (".ndjson",)
 

@@ -171,7 +171,8 @@ def test_embeddings_are_one_vector_a_record(trained):
 
 def test_what_is_unlike_the_training_data_is_said(trained):
     model, _ = trained
-    assert model.predict("O=C(Nc1ccccc1)c1ccccc1").familiar is True
+    assert model.predict("CCOc1ccc(C(=O)Nc2ccc(F)cc2)cc1").familiar is True
+    assert model.predict("O=C(Nc1ccccc1)c1ccccc1").familiar is False, "lighter than all training molecules"
     strange = model.predict("C[Si](C)(C)C#C[Si](C)(C)C#CP(Br)Br")
     assert strange.familiar is False
     assert strange.notes == ("predict.unfamiliar",)

@@ -26,6 +26,16 @@ ENTRIES = [
     {"medicine": METFORMIN, "routes": ROUTES, "most": "2 g"},
 ]
 FORMULARY = {"kind": "allowed", "id": "formulary", "entries": ENTRIES}
+DAILY = {
+    "kind": "limit",
+    "id": "day",
+    "medicines": ["ATC/A10A"],
+    "of": "total",
+    "hours": 24,
+    "most": "40 U",
+    "excess": "reduce",
+}
+"""At most 40 units of insulin in 24 hours."""
 FACTS = Facts(
     age=40,
     weight=60,

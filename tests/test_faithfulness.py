@@ -17,7 +17,7 @@ from puji.engine.faithfulness import (
     randomised_weights_check,
     spearman,
 )
-from puji.intervals import ranks as ranked
+from puji.resampling import ranks as ranked
 
 NEUTRAL = planted.FIRST
 

@@ -19,6 +19,7 @@ from puji.modalities.plans.units import Quantity, converted, exact, parsed, roun
 from tests.plans_cases import (
     AMOXICILLIN,
     CEFAZOLIN,
+    DAILY,
     FACTS,
     GLARGINE,
     GLUCOSE,
@@ -167,17 +168,6 @@ def test_infusions_are_judged_by_rate_and_by_amount():
     assert reasons(layer(rate).check(FACTS, (bolus,))) == ["no_duration"]
     endless = order(NORADRENALINE, 1, "ug/kg/min", "intravenous")
     assert set(reasons(layer(rate).check(FACTS, (endless,)))) == {"no_duration"}
-
-
-DAILY = {
-    "kind": "limit",
-    "id": "day",
-    "medicines": ["ATC/A10A"],
-    "of": "total",
-    "hours": 24,
-    "most": "40 U",
-    "excess": "reduce",
-}
 
 
 def given(dose, ago, code=LISPRO, **more):

@@ -14,6 +14,7 @@ from puji.modalities.plans.safety import Current, Facts, Given, Observation
 from puji.modalities.plans.units import Quantity
 from tests.plans_cases import (
     AMOXICILLIN,
+    DAILY,
     GLARGINE,
     GLUCOSE,
     IBUPROFEN,
@@ -247,15 +248,6 @@ def is_insulin(code: str) -> bool:
 
 LIMIT = {"kind": "limit", "id": "dose", "medicines": ["ATC/A10A"], "of": "dose", "most": "12 U", "excess": "reduce"}
 PER_KG = {"kind": "limit", "id": "kg", "medicines": ["ATC/A10A"], "of": "dose", "most": "0.15 U/kg", "excess": "reduce"}
-DAY = {
-    "kind": "limit",
-    "id": "day",
-    "medicines": ["ATC/A10A"],
-    "of": "total",
-    "hours": 24,
-    "most": "40 U",
-    "excess": "reduce",
-}
 RATE = {
     "kind": "limit",
     "id": "rate",
@@ -279,7 +271,7 @@ ALLERGY = {"kind": "allergy", "id": "allergy"}
 @given(patients, proposals)
 @settings(max_examples=600, deadline=None)
 def test_nothing_passes_that_violates_a_limit(facts, proposal):
-    verdict = layer(LIMIT, PER_KG, DAY, RATE, GAP, FLOOR, ALLERGY).check(facts, proposal)
+    verdict = layer(LIMIT, PER_KG, DAILY, RATE, GAP, FLOOR, ALLERGY).check(facts, proposal)
     insulin = [one for one in verdict.orders if is_insulin(one.code)]
     spans, own = [], []
     for one in insulin:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from puji.modality import Metric
+from puji.resampling import resampled
 
 Z = 1.959964
 """Of the normal distribution, 95 % lie within so many standard deviations."""
@@ -41,17 +41,3 @@ def clustered(values: np.ndarray, cluster: np.ndarray, resamples: int, better: s
     sums, counts = np.bincount(cluster, values, size), np.bincount(cluster, minlength=size)
     low, high = resampled(lambda drawn: sums[drawn].sum() / max(1, counts[drawn].sum()), size, resamples, seed)
     return Metric(float(sums.sum() / counts.sum()), len(values), better, low, high)
-
-
-def resampled(measure: Callable[[np.ndarray], float], n: int, resamples: int, seed: int = 0) -> tuple[float, float]:
-    """The percentile bootstrap interval of ``measure``, which is given the numbers, (n,) from 0, of those that were drawn."""
-    rng = np.random.default_rng(seed)
-    drawn = (rng.integers(n, size=n) for _ in range(resamples))
-    low, high = np.nanquantile([measure(numbers) for numbers in drawn], (0.025, 0.975))
-    return float(low), float(high)
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0, (n,); equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[inverse]

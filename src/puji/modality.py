@@ -410,7 +410,11 @@ class Modality(ABC, Generic[Record]):
         return ()
 
     def assess(
-        self, model: Any, records: Sequence[Record], ask: BaseModel, step: Callable[[int, int], None] = lambda *_: None
+        self,
+        model: Any,
+        records: Sequence[Record],
+        ask: BaseModel,
+        step: Callable[[int, int], None] = lambda done, total: None,
     ) -> Assessment:
         """What ``model`` (a `puji.Model`) predicts of ``records``, which it was not trained on, against what is true.
 

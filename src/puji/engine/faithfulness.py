@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM
 from puji.engine import network as networks
 from puji.engine.explain import QUESTION, held, neutral, without
 from puji.engine.target import Target, evaluate
-from puji.intervals import ranks, resampled
+from puji.resampling import ranks, resampled
 
 Attribute = Callable[[LlamaForCausalLM, Sequence[int]], NDArray[np.float64]]
 """An explanation method: the network and a sequence -> scores, shape (n_tokens,)."""

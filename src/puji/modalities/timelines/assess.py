@@ -49,7 +49,7 @@ def assess(
     patients: Sequence[Timeline],
     ask: Ask,
     seed: int = 0,
-    step: Callable[[int, int], None] = lambda *_: None,
+    step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Assessment:
     """All figures, with 95 % intervals by resampling patients, and calibration curves.
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 import numpy as np
 import torch
 
-from puji.intervals import ranks
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
+from puji.resampling import ranks
 
 FREQUENT = 30
 """Patients with a code, on each side, from which its ages are compared."""

@@ -366,7 +366,7 @@ class Timelines(Modality[Timeline]):
         model: Any,
         records: Sequence[Timeline],
         ask: BaseModel,
-        step: Callable[[int, int], None] = lambda *_: None,
+        step: Callable[[int, int], None] = lambda done, total: None,
     ) -> Assessment:
         """The next event's hit rates, and risks within horizons: AUROC, AUPRC, Brier score, calibration."""
         from puji.modalities.timelines.assess import assess

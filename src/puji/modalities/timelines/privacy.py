@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from puji.intervals import resampled
 from puji.modalities.timelines.fidelity import auroc
 from puji.modalities.timelines.timeline import YEAR, Timeline
+from puji.resampling import resampled
 
 RESAMPLES = 200
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from puji.engine import kernels, network, reference, window
 from puji.engine import step as step_module
 from puji.engine.decode import GrammarTable, Prompt, Sampling, decode
+from puji.engine.grammar import Without
 from puji.engine.sampling import Sampler
 from puji.engine.score import score
 from puji.engine.session import Session
@@ -512,6 +513,52 @@ def test_a_prompt_that_ends_in_a_spelled_token_is_separated_from_the_next():
     ids = VOCABULARY.encode(["<s>", "x"])
     state = table.start(ids)
     assert set(allowed(table, np.array([state]))) == {VOCABULARY.ids["."], VOCABULARY.ids[SPELL]}
+
+
+class Once(Words):
+    """As `Words`, but spelled words may come again."""
+
+    def allowed(self, state):
+        whole = frozenset({*self.words, self.end})
+        return Without(whole, state & {"a", "b"}) if state else frozenset(self.words)
+
+
+class Rest(Once):
+    """The same, as plain sets."""
+
+    def allowed(self, state):
+        return frozenset(super().allowed(state))
+
+
+def test_a_set_without_some_is_as_the_set_of_the_rest():
+    tables = [GrammarTable(kind(["a", "b", "na"]), VOCABULARY) for kind in (Once, Rest)]
+    for words in itertools.product(["a", "b", "na"], repeat=3):
+        if len(set(words) - {"na"}) < len(words) - words.count("na"):
+            continue
+        body = VOCABULARY.encode([*words, "."])
+        first, second = (table.along((VOCABULARY.ids["<s>"],), body) for table in tables)
+        assert np.array_equal(first, second)
+        assert first[np.arange(len(body)), body].all()
+        assert not first[-1, [VOCABULARY.ids[word] for word in words if word != "na"]].any()
+        states = [np.array([table.start((VOCABULARY.ids["<s>"],))]) for table in tables]
+        for place, index in enumerate(body):
+            for table, state in zip(tables, states, strict=True):
+                assert np.array_equal(table.masks[table.which(state)[0]], first[place])
+            if place + 1 < len(body):
+                states = [table.advance(state, np.array([index])) for table, state in zip(tables, states, strict=True)]
+
+
+def test_what_is_allowed_along_a_text_that_breaks_the_grammar():
+    class Patient(Rest):
+        def advance(self, state, token):
+            return state | {token}
+
+    table = GrammarTable(Patient(["a", "b"]), VOCABULARY)
+    a, b, no, end = (VOCABULARY.ids[word] for word in ("a", "b", "no", "."))
+    found = table.along((VOCABULARY.ids["<s>"],), [a, no, a, b, end])
+    assert set(np.flatnonzero(found[0])) == {a, b}
+    assert set(np.flatnonzero(found[1])) == {b, no, end}, "what stands there is allowed, too"
+    assert set(np.flatnonzero(found[2])) == {a, b, end}
 
 
 def test_a_dead_end_is_reported():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import random
 import signal
@@ -54,7 +55,7 @@ class Sequences:
 
 def random_rows(n: int, seed: int = 0, longest: int = 14) -> list[Weighted]:
     draw = np.random.default_rng(seed)
-    return [(draw.integers(2, VOCABULARY, draw.integers(4, longest)).tolist(), None) for _ in range(n)]
+    return [Weighted(draw.integers(2, VOCABULARY, draw.integers(4, longest)).tolist()) for _ in range(n)]
 
 
 def network(seed: int = 0) -> LlamaForCausalLM:
@@ -79,7 +80,7 @@ def test_batches_cover_each_record_once_an_epoch_and_resume_anywhere(
     lengths: list[int], tokens: int, seed: int, taken: int
 ) -> None:
     # The second token is the record's number, so that a record is recognised in a batch.
-    data = Sequences([([1, 100 + number, *[5] * (length - 2)], None) for number, length in enumerate(lengths)])
+    data = Sequences([Weighted([1, 100 + number, *[5] * (length - 2)]) for number, length in enumerate(lengths)])
     stream = Batches(data, tokens, seed).after(Position())
     for epoch in range(2):
         seen: list[int] = []
@@ -115,7 +116,7 @@ def test_batches_made_ahead_in_a_process_are_the_same() -> None:
     resumed = Batches(data, 16, 3, ahead=True).after(position)
     assert torch.equal(next(here).ids, next(resumed).ids)
     resumed.close()
-    too_long = Batches(Sequences([([1, *[2] * 40], None)]), 16, 3, context=32, ahead=True).after(Position())
+    too_long = Batches(Sequences([Weighted([1, *[2] * 40])]), 16, 3, context=32, ahead=True).after(Position())
     with pytest.raises(ValueError, match="longer than the context"):
         next(too_long)
 
@@ -185,14 +186,15 @@ def test_order_depends_on_epoch_and_seed() -> None:
 @pytest.mark.parametrize(
     ("sequence", "said"),
     [
-        (([1], None), "at least 2"),
-        (([1, 2, 3], [1.0]), "weights"),
-        ((list(range(1, 23)) * 2, None), "context"),
+        (Weighted([1]), "at least 2"),
+        (Weighted([1, 2, 3], [1.0]), "weights"),
+        (Weighted([1, 2, 3], None, np.zeros((2, 4), np.uint8)), "allowed"),
+        (Weighted(list(range(1, 23)) * 2), "context"),
     ],
 )
 def test_a_bad_sequence_is_named(sequence: Weighted, said: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"record 1: .*{said}"):
-        train(network(), Sequences([([1, 2], None), sequence]), None, QUICK, tmp_path)
+        train(network(), Sequences([Weighted([1, 2]), sequence]), None, QUICK, tmp_path)
 
 
 def test_an_epoch_without_sequences_ends_in_an_error(tmp_path: Path) -> None:
@@ -208,8 +210,8 @@ def test_shares_of_ranks_are_the_batch() -> None:
     batch = collate(random_rows(3))
     for ranks in (2, 3, 5):
         shares = [batch.share(rank, ranks) for rank in range(ranks)]
-        assert sum(float(weight.sum()) for _, weight in shares) == batch.total
-        assert all(len(ids) > 0 for ids, _ in shares)
+        assert sum(float(weight.sum()) for _, weight, _ in shares) == batch.total
+        assert all(len(ids) > 0 for ids, _, _ in shares)
 
 
 # -- settings, schedule, optimizers ------------------------------------------------------------------------------------
@@ -226,6 +228,7 @@ def test_shares_of_ranks_are_the_batch() -> None:
         {"minutes": float("inf")},
         {"batch_tokens": 0},
         {"dropout": 1.0},
+        {"forbidden": -1.0},
         {"patience": 0},
         {"optimizer": "sgd"},
         {"precision": "fp8"},
@@ -316,9 +319,9 @@ def test_overfits_ten_sequences_which_it_then_recites(tmp_path: Path) -> None:
     result = train(model, Sequences(rows), rows, replace(QUICK, epochs=120, batch_tokens=2048), tmp_path)
     assert result.stopped_because == "budget" and result.steps == 120 and result.epochs == 120
     assert result.validation is not None and result.validation < 0.1
-    assert result.nats == pytest.approx(result.validation * sum(len(ids) - 1 for ids, _ in rows) / 10)
-    assert result.tokens == 120 * sum(len(ids) - 1 for ids, _ in rows)
-    for ids, _ in rows:
+    assert result.nats == pytest.approx(result.validation * sum(len(one.ids) - 1 for one in rows) / 10)
+    assert result.tokens == 120 * sum(len(one.ids) - 1 for one in rows)
+    for ids, *_ in rows:
         with torch.no_grad():
             guess = model(input_ids=torch.tensor([ids])).logits[0, 2:-1].argmax(-1)
         assert guess.tolist() == list(ids[3:])
@@ -352,7 +355,7 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path: Path) -> None:
 
 def test_what_has_weight_zero_is_not_learned(tmp_path: Path) -> None:
     # Two tokens alternate: 2 is followed by 3 (weight 1) and 3 by 2 (weight 0), but the unweighted one by 4 in the data.
-    rows: list[Weighted] = [([2, 3, 4, 3, 4, 3, 4], [1, 1, 0, 1, 0, 1, 0])] * 8
+    rows = [Weighted([2, 3, 4, 3, 4, 3, 4], [1, 1, 0, 1, 0, 1, 0])] * 8
     model = network()
     untrained = network()
     train(model, Sequences(rows), None, replace(QUICK, epochs=60, batch_tokens=2048), tmp_path)
@@ -364,7 +367,7 @@ def test_what_has_weight_zero_is_not_learned(tmp_path: Path) -> None:
 
 
 def test_gradients_do_not_depend_on_padding() -> None:
-    short, long = random_rows(1, longest=6)[0], ([1, *[2] * 30], [0.0] * 31)
+    short, long = random_rows(1, longest=6)[0], Weighted([1, *[2] * 30], [0.0] * 31)
     gradients = []
     for rows in ([short], [short, long]):
         model = network()
@@ -372,6 +375,47 @@ def test_gradients_do_not_depend_on_padding() -> None:
         Objective(model, False)(batch.ids, batch.weights).backward()
         gradients.append(torch.cat([value.grad.flatten() for value in model.parameters()]))  # type: ignore[union-attr]
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-4)
+
+
+def ruled(rows: Sequence[Weighted]) -> list[Weighted]:
+    """The rows with a third of the other ids forbidden at each place."""
+    draw = np.random.default_rng(1)
+    found = []
+    for one in rows:
+        allowed = draw.random((len(one.ids), VOCABULARY)) < 2 / 3
+        allowed[np.arange(len(one.ids)), list(one.ids)] = True
+        found.append(one._replace(allowed=np.packbits(allowed, axis=1)))
+    return found
+
+
+@pytest.mark.parametrize("forbidden", [0.0, 0.25, 1.0, 4.0])
+def test_the_loss_is_that_of_the_token_among_the_allowed_and_that_of_the_allowed(forbidden: float) -> None:
+    rows, model = ruled(random_rows(4)), network()
+    batch = collate(rows)
+    with torch.no_grad():
+        found = float(Objective(model, False, forbidden)(batch.ids, batch.weights, batch.allowed))
+        expected = 0.0
+        for one in rows:
+            p = model(input_ids=torch.tensor([list(one.ids)])).logits[0].softmax(-1).double()
+            for place in range(1, len(one.ids)):
+                mask = np.unpackbits(one.allowed[place])[:VOCABULARY].astype(bool)  # type: ignore[index]
+                mass = float(p[place - 1, mask].sum())
+                expected -= math.log(float(p[place - 1, one.ids[place]]) / mass) + forbidden * math.log(mass)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_is_forbidden_loses_its_probability_the_more_the_more_it_counts(tmp_path: Path) -> None:
+    rows = ruled(random_rows(40))
+    batch = collate(rows)
+    mass = {}
+    for forbidden in (0.0, 1.0, 8.0):
+        model = network()
+        train(model, Sequences(rows), None, replace(QUICK, epochs=10, forbidden=forbidden), tmp_path / str(forbidden))
+        with torch.no_grad():
+            plain = Objective(model, False)(batch.ids, batch.weights)
+            among = Objective(model, False, 0.0)(batch.ids, batch.weights, batch.allowed)
+        mass[forbidden] = float(plain - among)
+    assert mass[8.0] < 0.7 * mass[1.0] < 0.7 * mass[0.0]
 
 
 def test_dropout_acts_in_training_only_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -569,6 +613,7 @@ def trained(folder: str, options: str, report: Any = None) -> dict[str, Any]:
     import numpy as np
     import torch
 
+    from puji.engine.batches import Weighted
     from puji.engine.network import build, config
     from puji.engine.settings import Settings
     from puji.engine.train import train
@@ -578,7 +623,7 @@ def trained(folder: str, options: str, report: Any = None) -> dict[str, Any]:
             return [self[index]]
 
     draw = np.random.default_rng(0)
-    rows = Data((draw.integers(2, 24, draw.integers(4, 14)).tolist(), None) for _ in range(120))
+    rows = Data(Weighted(draw.integers(2, 24, draw.integers(4, 14)).tolist()) for _ in range(120))
     model = build(config("nano", 24, context=32), seed=0)
     settings = Settings(**json.loads(options))
     result = train(model, rows, rows[:9], settings, Path(folder), resume=True, on_step=report)

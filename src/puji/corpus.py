@@ -20,10 +20,11 @@ import polars as pl
 from puji import flow
 from puji.engine import window
 from puji.engine.batches import Weighted
+from puji.engine.grammar import GrammarTable
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
 from puji.files import atomic_write
-from puji.modality import Modality, Raw, Record
+from puji.modality import END, SPELLED, Modality, Raw, Record
 
 CHUNK = 2000
 """Raw records that a worker process cleans at a time."""
@@ -196,56 +197,98 @@ def _clean_chunk(
 class Views(Generic[Record]):
     """Training records as the engine's `Dataset`: each record's views, encoded.
 
-    A sequence longer than ``context`` is cut to its header and a window at a random place.
+    A sequence longer than ``context`` is cut to its header and a window at a random place. ``ruled``: tell what the modality's
+    grammar allows at each place of a body, which costs time.
     """
 
     def __init__(
-        self, modality: Modality[Record], vocabulary: Vocabulary, records: Sequence[Record], *, context: int, seed: int
+        self,
+        modality: Modality[Record],
+        vocabulary: Vocabulary,
+        records: Sequence[Record],
+        *,
+        context: int,
+        seed: int,
+        ruled: bool = False,
     ) -> None:
         self.modality = modality
         self.vocabulary = vocabulary
         self.records = records
         self.context = context
         self.seed = seed
+        self.rules = Rules(modality, vocabulary) if ruled else None
 
     def __len__(self) -> int:
         return len(self.records)
 
     def sequences(self, index: int, epoch: int) -> list[Weighted]:
-        """The views of record ``index`` in ``epoch``: ids and loss weights. Depends on the seed, epoch and index alone."""
+        """The views of record ``index`` in ``epoch``. Depends on the seed, epoch and index alone."""
         rng = np.random.default_rng([self.seed, epoch, index])
         result: list[Weighted] = []
         for view in self.modality.views(self.records[index], rng):
             if view.weights is None:
-                ids, weights = self.vocabulary.encode(view.tokens), None
+                one = Weighted(self.vocabulary.encode(view.tokens))
             else:
-                ids, weights = self.vocabulary.encode_weighted(view.tokens, view.weights)
-            if len(ids) > self.context:
-                ids, weights = self._window(view.tokens, ids, weights, rng)
-            result.append((ids, weights))
+                one = Weighted(*self.vocabulary.encode_weighted(view.tokens, view.weights))
+            if self.rules is not None:
+                one = one._replace(allowed=self.rules.along(one.ids))
+            if len(one.ids) > self.context:
+                one = self._window(view.tokens, one, rng)
+            result.append(one)
         return result
 
-    def _window(
-        self, tokens: Sequence[str], ids: list[int], weights: list[float] | None, rng: np.random.Generator
-    ) -> tuple[list[int], list[float] | None]:
+    def _window(self, tokens: Sequence[str], one: Weighted, rng: np.random.Generator) -> Weighted:
         header = min(flow.pinned(self.modality, self.vocabulary, tokens)[1], self.context // 2)
-        first = int(rng.integers(header, len(ids) - (self.context - header) + 1))
-        window = slice(first, first + self.context - header)
-        return ids[:header] + ids[window], None if weights is None else weights[:header] + weights[window]
+        first = int(rng.integers(header, len(one.ids) - (self.context - header) + 1))
+        places = [*range(header), *range(first, first + self.context - header)]
+        return Weighted(
+            [one.ids[place] for place in places],
+            None if one.weights is None else [one.weights[place] for place in places],
+            None if one.allowed is None else one.allowed[places],
+        )
+
+
+class Rules:
+    """What the grammar of ``modality`` allows, along whole sequences."""
+
+    def __init__(self, modality: Modality[Any], vocabulary: Vocabulary) -> None:
+        grammar = modality.grammar(modality.Conditions())
+        self.table = None if grammar is None else GrammarTable(grammar, vocabulary, anything=SPELLED)
+        self.start, self.end = vocabulary.ids[modality.start], vocabulary.ids[END]
+        self.size = len(vocabulary)
+
+    def along(self, ids: Sequence[int]) -> np.ndarray | None:
+        """What is allowed at each of ``ids``, packed as in `Weighted`: outside the body, which ends with END, everything."""
+        if self.table is None or self.start not in ids:
+            return None
+        first = ids.index(self.start) + 1
+        last = ids.index(self.end, first) + 1 if self.end in ids[first:] else len(ids)
+        allowed = np.ones((len(ids), self.size), np.bool_)
+        allowed[first:last] = self.table.along(ids[:first], ids[first:last])
+        return np.packbits(allowed, axis=1)
 
 
 def plain(
-    modality: Modality[Record], vocabulary: Vocabulary, records: Sequence[Record], context: int
+    modality: Modality[Record], vocabulary: Vocabulary, records: Sequence[Record], context: int, *, ruled: bool = False
 ) -> list[Weighted]:
     """Each record's own sequence (no directions), for validation: nats per record compare between runs.
 
-    One that is longer than the context comes in pieces, as the window slides over it, each token predicted once.
+    One that is longer than the context comes in pieces, as the window slides over it, each token predicted once. ``ruled``: as in
+    `Views`.
     """
+    rules = Rules(modality, vocabulary) if ruled else None
     result: list[Weighted] = []
     for record in records:
         ids, header = flow.pinned(modality, vocabulary, modality.encode(record))
+        allowed = None if rules is None else rules.along(ids)
         header = min(header, context // 2)
-        for piece, first, stop in window.segments(ids[:-1], header, context):
-            predicted = stop - first
-            result.append(([*piece, ids[stop]], [0.0] * (len(piece) + 1 - predicted) + [1.0] * predicted))
+        for places, first, stop in window.segments(range(len(ids) - 1), header, context):
+            chosen = [*places, stop]
+            result.append(
+                Weighted(
+                    [ids[place] for place in chosen],
+                    [0.0] * (len(chosen) - stop + first) + [1.0] * (stop - first),
+                    None if allowed is None else allowed[chosen],
+                )
+            )
     return result

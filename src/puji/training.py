@@ -134,10 +134,13 @@ def fit(
         origin = {"base": start.provenance}
     instance.prepare(records.training)
     context = network.config.max_position_embeddings
-    views = corpus.Views(instance, vocabulary, records.training, context=context, seed=seed)
+    views = corpus.Views(
+        instance, vocabulary, records.training, context=context, seed=seed, ruled=options.forbidden != 1
+    )
     chosen = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
     held_out = [records.held_out[index] for index in chosen]
-    validation = corpus.plain(instance, vocabulary, held_out, context)
+    # A network that will draw under the grammar is judged under it.
+    validation = corpus.plain(instance, vocabulary, held_out, context, ruled=options.forbidden < 1)
     tell("fit.start", {"parameters": networks.parameters(network), "minutes": minutes or 0, "epochs": epochs or 0})
     try:
         result = train.train(

@@ -10,14 +10,26 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Weighted = tuple[Sequence[int], Sequence[float] | None]
-"""Token ids and the loss weight of predicting each (None: 1 everywhere); the first token is never predicted."""
+Array = np.ndarray[Any, Any]
+
+
+class Weighted(NamedTuple):
+    """A training sequence; its first token is never predicted.
+
+    ``weights``: the loss weight of predicting each of ``ids``; None: 1 everywhere. ``allowed``: the ids that a grammar allows at
+    each place, (n, ceil(vocabulary / 8)) uint8, as `numpy.packbits` packs them; None: all.
+    """
+
+    ids: Sequence[int]
+    weights: Sequence[float] | None = None
+    allowed: Array | None = None
+
 
 STRIDE = 8
 """Widths are padded to a multiple of this: few shapes, so that a compiled step is reused."""
@@ -51,7 +63,8 @@ class Batch:
     """Padded sequences of similar length.
 
     ``ids``: (rows, width + 1) int64, 0 is padding; ``weights``: (rows, width + 1) float32, 0 for padding and first
-    tokens. ``tokens``: predicted positions that are not padding; ``total``: sum of the weights.
+    tokens. ``allowed``: (rows, width + 1, ceil(vocabulary / 8)) uint8, see `Weighted`; None where all ids are, everywhere.
+    ``tokens``: predicted positions that are not padding; ``total``: sum of the weights.
     ``after``: position of the next batch; ``epochs``: epochs done after this batch, as a fraction.
     """
 
@@ -61,13 +74,14 @@ class Batch:
     total: float
     after: Position = Position()
     epochs: float = 0.0
+    allowed: Tensor | None = None
 
-    def share(self, rank: int, ranks: int) -> tuple[Tensor, Tensor]:
-        """Every ``ranks``-th row from ``rank`` on; one row of padding if there is none, so that all ranks take part."""
-        ids, weights = self.ids[rank::ranks], self.weights[rank::ranks]
-        if not len(ids):
-            ids, weights = torch.zeros_like(self.ids[:1]), torch.zeros_like(self.weights[:1])
-        return ids, weights
+    def share(self, rank: int, ranks: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Of ids, weights and allowed ids every ``ranks``-th row from ``rank`` on; one row without weight if there is none, so
+        that all ranks take part."""
+        rows = slice(rank, None, ranks) if rank < len(self.ids) else slice(0, 1)
+        weights = self.weights[rows] if rank < len(self.ids) else torch.zeros_like(self.weights[:1])
+        return self.ids[rows], weights, None if self.allowed is None else self.allowed[rows]
 
 
 def rows_of(width: int, tokens: int) -> int:
@@ -77,24 +91,34 @@ def rows_of(width: int, tokens: int) -> int:
 
 def collate(sequences: Sequence[Weighted], after: Position = Position(), epochs: float = 0.0) -> Batch:
     """Pad ``sequences`` to one width, a multiple of `STRIDE` plus the token that the last place predicts."""
-    width = -(-max(len(ids) - 1 for ids, _ in sequences) // STRIDE) * STRIDE
+    width = -(-max(len(one.ids) - 1 for one in sequences) // STRIDE) * STRIDE
     ids = np.zeros((len(sequences), width + 1), dtype=np.int64)
     weights = np.zeros((len(sequences), width + 1), dtype=np.float32)
-    for row, (tokens, weight) in enumerate(sequences):
-        ids[row, : len(tokens)] = tokens
-        weights[row, 1 : len(tokens)] = 1.0 if weight is None else weight[1:]
-    tokens_count = sum(len(tokens) - 1 for tokens, _ in sequences)
-    total = float(weights.sum(dtype=np.float64))
-    return Batch(torch.from_numpy(ids), torch.from_numpy(weights), tokens_count, total, after, epochs)
+    masks = [one.allowed for one in sequences if one.allowed is not None]
+    allowed = np.full((len(sequences), width + 1, masks[0].shape[1]), 255, dtype=np.uint8) if masks else None
+    for row, one in enumerate(sequences):
+        ids[row, : len(one.ids)] = one.ids
+        weights[row, 1 : len(one.ids)] = 1.0 if one.weights is None else one.weights[1:]
+        if allowed is not None and one.allowed is not None:
+            allowed[row, : len(one.ids)] = one.allowed
+    return Batch(
+        torch.from_numpy(ids),
+        torch.from_numpy(weights),
+        sum(len(one.ids) - 1 for one in sequences),
+        float(weights.sum(dtype=np.float64)),
+        after,
+        epochs,
+        None if allowed is None else torch.from_numpy(allowed),
+    )
 
 
 def cut(sequences: Sequence[Weighted], tokens: int) -> list[list[Weighted]]:
     """Sort by length (longest first) and cut into batches of about ``tokens`` tokens."""
-    ordered = sorted(sequences, key=lambda sequence: len(sequence[0]), reverse=True)
+    ordered = sorted(sequences, key=lambda one: len(one.ids), reverse=True)
     batches = []
     at = 0
     while at < len(ordered):
-        width = -(-(len(ordered[at][0]) - 1) // STRIDE) * STRIDE
+        width = -(-(len(ordered[at].ids) - 1) // STRIDE) * STRIDE
         rows = rows_of(width, tokens)
         batches.append(list(ordered[at : at + rows]))
         at += rows
@@ -151,7 +175,7 @@ class Batches:
             for sequence in self.dataset.sequences(record, position.epoch):
                 self._check(sequence, record)
                 pool.append(sequence)
-                size += len(sequence[0]) - 1
+                size += len(sequence.ids) - 1
             stop += 1
         batches = cut(pool, self.tokens)
         np.random.default_rng([self.seed, position.epoch, position.start]).shuffle(batches)
@@ -161,11 +185,13 @@ class Batches:
         """Nothing is open."""
 
     def _check(self, sequence: Weighted, record: int) -> None:
-        ids, weights = sequence
+        ids, weights, allowed = sequence
         if len(ids) < 2:
             raise ValueError(f"record {record}: a training sequence needs at least 2 tokens")
         if weights is not None and len(weights) != len(ids):
             raise ValueError(f"record {record}: {len(ids)} tokens but {len(weights)} weights")
+        if allowed is not None and len(allowed) != len(ids):
+            raise ValueError(f"record {record}: {len(ids)} tokens but {len(allowed)} places with what is allowed")
         if self.context is not None and len(ids) - 1 > self.context:
             raise ValueError(f"record {record}: {len(ids)} tokens are longer than the context of {self.context}")
 

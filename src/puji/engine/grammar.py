@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,31 @@ Array = np.ndarray[Any, Any]
 
 ENTRIES = 2**22
 """Transitions kept at once (4 bytes each); with more states than fit, the table starts anew."""
+
+
+@dataclass(frozen=True, eq=False)
+class Without(Set[str]):
+    """The tokens ``most`` but for some: what a grammar may allow where a large set, always the same, loses a few of its members.
+
+    ``less`` must have ids of their own in the vocabulary. Each such set costs the table a row, not a set.
+    """
+
+    most: frozenset[str]
+    less: frozenset[str]
+
+    def __contains__(self, token: object) -> bool:
+        return token in self.most and token not in self.less
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.most - self.less)
+
+    def __len__(self) -> int:
+        return len(self.most - self.less)
+
+    @classmethod
+    def _from_iterable(cls, tokens: Iterable[Any]) -> frozenset[Any]:
+        """What the operations of sets give."""
+        return frozenset(tokens)
 
 
 class _Place(NamedTuple):
@@ -67,7 +93,7 @@ class GrammarTable:
         self._states: dict[_Place, int] = {}
         self._which: Array = np.full(64, -1, np.int64)
         self._next: Array = np.full((64, size), -1, np.int32)
-        self._mask_of: dict[frozenset[int], int] = {}
+        self._mask_of: dict[Hashable, int] = {}
         self._split: dict[frozenset[str], tuple[frozenset[int], dict[bytes, str]]] = {}
         self.masks: Array = np.zeros((64, size), np.bool_)
 
@@ -101,7 +127,7 @@ class GrammarTable:
         for i in np.flatnonzero(result < 0):
             state = int(states[i])
             if self._which[state] < 0:
-                self._which[state] = self._mask(self._allowed(self._places[state]))
+                self._which[state] = self._mask(self._places[state])
             result[i] = self._which[state]
         return result
 
@@ -126,18 +152,55 @@ class GrammarTable:
                 self._next = np.concatenate([self._next, np.full_like(self._next, -1)])
         return state
 
-    def _mask(self, ids: frozenset[int]) -> int:
-        index = self._mask_of.get(ids)
-        if index is None:
-            index = self._mask_of[ids] = len(self._mask_of)
-            if index == len(self.masks):
-                self.masks = np.concatenate([self.masks, np.zeros_like(self.masks)])
-            self.masks[index, list(ids)] = True
-        return index
+    def along(self, prompt: Sequence[int], body: Sequence[int]) -> Array:
+        """What is allowed at each place of ``body``, which follows ``prompt``: (len(body), vocabulary) bool.
 
-    def _options(self, state: Hashable) -> tuple[frozenset[int], dict[bytes, str]]:
-        """Ids of the tokens that the grammar allows, and the spelling of those that have none."""
-        allowed = frozenset(self.grammar.allowed(state))
+        The id that stands there is always allowed, whatever the grammar says; nothing is forbidden after a dead end.
+        """
+        found = np.ones((len(body), len(self.vocabulary)), np.bool_)
+        place = self._places[self.start(prompt)]
+        for at, index in enumerate(body):
+            if len(self._mask_of) > self.limit or self.full:
+                self._clear()
+            mask = self.masks[self._mask(place)]
+            if not mask.any():
+                break
+            found[at] = mask
+            found[at, index] = True
+            place = self._after(place, index)
+        return found
+
+    def _mask(self, place: _Place) -> int:
+        """The row of `masks` that holds at ``place``."""
+        allowed = self.grammar.allowed(place.state)
+        if not isinstance(allowed, Without):
+            return self._row(self._allowed(place, allowed))
+        base = self._row(self._allowed(place, allowed.most))
+        if place.spelled:  # the rest of a token that is spelled, and what may follow it
+            return base
+        key = base, allowed.less
+        if key not in self._mask_of:
+            row = self.masks[base].copy()
+            row[[self.vocabulary.ids[token] for token in allowed.less]] = False
+            self._append(key, row)
+        return self._mask_of[key]
+
+    def _row(self, ids: frozenset[int]) -> int:
+        if ids not in self._mask_of:
+            row = np.zeros(len(self.vocabulary), np.bool_)
+            row[list(ids)] = True
+            self._append(ids, row)
+        return self._mask_of[ids]
+
+    def _append(self, key: Hashable, row: Array) -> None:
+        index = self._mask_of[key] = len(self._mask_of)
+        if index == len(self.masks):
+            self.masks = np.concatenate([self.masks, np.zeros_like(self.masks)])
+        self.masks[index] = row
+
+    def _options(self, tokens: Collection[str]) -> tuple[frozenset[int], dict[bytes, str]]:
+        """Ids of the ``tokens`` that the grammar allows, and the spelling of those that have none."""
+        allowed = frozenset(tokens)
         if allowed not in self._split:
             ids, spelled = set(), {}
             for token in allowed:
@@ -149,10 +212,13 @@ class GrammarTable:
             self._split[allowed] = frozenset(ids), spelled
         return self._split[allowed]
 
-    def _allowed(self, place: _Place) -> frozenset[int]:
-        ids, spelled = self._options(place.state)
+    def _allowed(self, place: _Place, tokens: Collection[str] | None = None) -> frozenset[int]:
+        """Ids that may come next at ``place``, where the grammar allows ``tokens``."""
+        if tokens is None:
+            tokens = self.grammar.allowed(place.state)
+        ids, spelled = self._options(tokens)
         first_byte = self.vocabulary.first_byte
-        if self.anything is not None and self.anything in self.grammar.allowed(place.state):
+        if self.anything is not None and self.anything in tokens:
             return self._free(place, ids)
         if place.spelled is None:
             if spelled and place.joined:

@@ -16,9 +16,11 @@ class Settings:
     ``decay_share`` of the budget. Warm-up ends after ``warmup_steps`` or ``warmup_share`` of the budget,
     whichever is first. ``dropout`` acts on embeddings and residual branches. ``patience``: evaluations without a better
     validation loss after which training stops. ``evaluate_every`` and ``log_every`` in steps, ``save_every`` in seconds.
-    ``precision``: "fp32", "bf16" (autocast) or "auto" (bf16 where the processor computes in it). ``compile``: True,
-    False or "auto" (where there is a compiler and the budget is worth it). ``ahead``: a process of its own makes the
-    batches while the one before is trained on; it needs an importable main module.
+    ``forbidden``: how often -log p(allowed) counts where a grammar says what is allowed, see `Objective`; 1 is plain
+    cross-entropy, for which no grammar is asked. ``precision``: "fp32", "bf16" (autocast) or "auto" (bf16 where the
+    processor computes in it). ``compile``: True, False or "auto" (where there is a compiler and the budget is worth it).
+    ``ahead``: a process of its own makes the batches while the one before is trained on; it needs an importable main
+    module.
 
     Raises ValueError for values that make no sense.
     """
@@ -30,6 +32,7 @@ class Settings:
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     dropout: float = 0.0
+    forbidden: float = 1.0
     warmup_steps: int = 100
     warmup_share: float = 0.05
     decay_share: float = 0.4
@@ -56,6 +59,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
+        if not (math.isfinite(self.forbidden) and self.forbidden >= 0):
+            raise ValueError(f"forbidden must be 0 or more, not {self.forbidden}")
         for name in ("dropout", "decay_share", "warmup_share"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1 + (name == "decay_share"):

@@ -98,7 +98,8 @@ class Run:
         self.source = source
         self.accelerator = Accelerator(cpu=True)
         self.rank, self.ranks = self.accelerator.process_index, self.accelerator.num_processes
-        self.objective = Objective(network, surroundings.bf16(settings.precision, network.config.hidden_size))
+        bf16 = surroundings.bf16(settings.precision, network.config.hidden_size)
+        self.objective = Objective(network, bf16, settings.forbidden)
         # Only the network goes through `prepare`: it adds the averaging of gradients over ranks. The optimizers need
         # nothing from it on a CPU, and a wrapped one would hide the state that is saved.
         self.model = self.accelerator.prepare(self.objective)
@@ -218,10 +219,9 @@ class Run:
 
     def _backward(self, batch: Batch) -> float:
         """Gradients of the mean loss over the whole batch; returns this rank's sum of the loss."""
-        ids, weights = batch.share(self.rank, self.ranks)
-        self.objective.prepare(ids.shape[1])
+        self.objective.prepare(batch.ids.shape[1])
         try:
-            loss = self.model(ids, weights)
+            loss = self.model(*batch.share(self.rank, self.ranks))
             # Ranks' gradients are averaged: times their number, divided by the weights of all, is the mean over all.
             self.accelerator.backward(loss * (self.ranks / (batch.total or 1.0)))
         except Exception as error:
@@ -322,7 +322,7 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to be continued."""
         shapes = {name: list(value.shape) for name, value in self.parameters.items()}
-        names = ("seed", "batch_tokens", "optimizer")
+        names = ("seed", "batch_tokens", "optimizer", "forbidden")
         return {
             "source": self.source,
             "records": len(self.batches.dataset),

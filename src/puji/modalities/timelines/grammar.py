@@ -6,6 +6,7 @@ from collections.abc import Collection, Hashable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from puji.engine.grammar import Without
 from puji.modalities.timelines import clock
 from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.timeline import DEATH, YEAR
@@ -43,12 +44,11 @@ class State(NamedTuple):
 class TimelineGrammar:
     """Any code of ``book``, or one that is spelled where there are such, each with its time.
 
-    ``follow``: whether a record may end alive. ``once``: whether a code that came twice to nobody in training may not come twice;
-    for cohorts, not for futures, in which only the first time counts.
+    ``follow``: whether a record may end alive. A code that came twice to nobody in training may not come twice.
     """
 
-    def __init__(self, book: Codebook, follow: bool = True, once: bool = False) -> None:
-        self._once = book.once if once else frozenset()
+    def __init__(self, book: Codebook, follow: bool = True) -> None:
+        self._once = book.once
         codes = frozenset({*book.codes, SPELLED} if book.spelled else book.codes)
         self._codes = {True: codes, False: codes | {FOLLOWED} if follow else codes}
         self._bins = {code: len(found[2]) for code, found in book.edges.items()}
@@ -71,7 +71,7 @@ class TimelineGrammar:
         if state.what == BIRTH:
             return _BIRTHS
         if state.what == CODE:
-            return self._codes[state.empty] - state.had if state.had else self._codes[state.empty]
+            return Without(self._codes[state.empty], state.had) if state.had else self._codes[state.empty]
         if state.what == TIME:
             return _times(state.age, state.bins, state.until, state.following)
         if state.what == BIRTHDAY:

@@ -65,7 +65,7 @@ class Timelines(Modality[Timeline]):
     tolerance: ClassVar[float] = clock.TOLERANCE
     formats: ClassVar[tuple[str, ...]] = FORMATS
     notes: ClassVar[tuple[str, ...]] = ("puji.research_use",)
-    settings: ClassVar[Mapping[str, Any]] = {"dropout": 0.1}
+    settings: ClassVar[Mapping[str, Any]] = {"dropout": 0.1, "forbidden": 0.25}
     answer_formats: ClassVar[tuple[str, ...]] = (".ndjson",)
 
     def __init__(self) -> None:
@@ -200,7 +200,7 @@ class Timelines(Modality[Timeline]):
 
     def grammar(self, asked: BaseModel) -> Grammar:
         """Codes, quantiles and times in their order; ages that only rise."""
-        return TimelineGrammar(self.book, once=True)
+        return TimelineGrammar(self.book)
 
     def question(self, record: Timeline, ask: BaseModel) -> Question:
         """The share of sampled futures in which an outcome comes within a horizon, or the next event's probability."""

@@ -520,7 +520,7 @@ class Once(Words):
 
     def allowed(self, state):
         whole = frozenset({*self.words, self.end})
-        return Without(whole, state & {"a", "b"}) if state else frozenset(self.words)
+        return Without(whole, state - {"na"}) if state else frozenset(self.words)
 
 
 class Rest(Once):
@@ -546,6 +546,15 @@ def test_a_set_without_some_is_as_the_set_of_the_rest():
                 assert np.array_equal(table.masks[table.which(state)[0]], first[place])
             if place + 1 < len(body):
                 states = [table.advance(state, np.array([index])) for table, state in zip(tables, states, strict=True)]
+
+
+def test_what_is_allowed_along_a_text_of_more_sets_than_the_table_holds_at_first():
+    words = [f"w{number}" for number in range(100)]
+    vocabulary = Vocabulary([".", "<s>", *words])
+    body = vocabulary.encode([*words, "."])
+    found = GrammarTable(Rest(words), vocabulary).along((vocabulary.ids["<s>"],), body)
+    again = GrammarTable(Rest(words), vocabulary, limit=5).along((vocabulary.ids["<s>"],), body)
+    assert np.array_equal(found, again) and found.sum(1).tolist() == [100, *range(100, 0, -1)]
 
 
 def test_what_is_allowed_along_a_text_that_breaks_the_grammar():

@@ -162,7 +162,8 @@ class GrammarTable:
         for at, index in enumerate(body):
             if len(self._mask_of) > self.limit or self.full:
                 self._clear()
-            mask = self.masks[self._mask(place)]
+            row = self._mask(place)  # which may make `masks` anew
+            mask = self.masks[row]
             if not mask.any():
                 break
             found[at] = mask

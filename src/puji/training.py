@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from puji.card import card
 from puji.curve import loss_curve
 from puji.engine import checkpoint, train
 from puji.engine import network as networks
-from puji.engine.settings import Settings
+from puji.engine.settings import Result, Settings
 from puji.engine.state import states
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
@@ -92,9 +92,8 @@ def fit(
         raise Invalid("fit.holdout", source="--holdout", holdout=holdout)
     if minutes is None and epochs is None:
         minutes = 30.0
-    options = _settings(
-        minutes, epochs, seed, base is not None, {"ahead": workers > 1, **kind.settings, **(settings or {})}
-    )
+    chosen = {"ahead": workers > 1, **kind.settings, **(settings or {})}
+    options = _settings(minutes, epochs, seed, base is not None, chosen)
     target = Path(out) if out is not None else Path("runs") / instance.name
     if not str(out) or not target.name:
         raise Invalid("files.is_folder", source="--out")
@@ -102,14 +101,7 @@ def fit(
     checkpoint.check_target(target)
     instance.set_up(validated(instance.Setup, setup or {}))
     source = dataset_path(instance, data)
-    start = None if base is None else registry.load(base)
-    if start is not None:
-        if size is not None:
-            raise Invalid("fit.decided", option="--size")
-        if setup:
-            raise Invalid("fit.decided", option=f"--{next(iter(setup))}")
-        if start.modality.name != instance.name:
-            raise Invalid("checkpoint.modality", source=str(base), found=start.modality.name, asked=instance.name)
+    start = None if base is None else _base(base, instance.name, size, setup)
     if not resume and states(run):
         raise Invalid("fit.run_exists", source=str(run))
     with heard():
@@ -118,33 +110,77 @@ def fit(
     tell("fit.read", {"training": len(records.training), "held_out": len(records.held_out), "refused": refused})
     for refusal_ in records.refusals[:TOLD]:
         tell("fit.refused", {"why": refusal_.message()})
-    if start is None:
-        instance.learn(records.training)
-        vocabulary = Vocabulary(instance.tokens())
-        try:
-            shape = networks.config(
-                size or instance.size, len(vocabulary), context=instance.context, end=vocabulary.ids[END]
-            )
-        except ValueError as error:
-            raise Invalid("fit.failed", why=str(error)) from error
-        network = networks.build(shape, seed=seed)
-        origin: dict[str, Any] = {}
-    else:
-        instance, vocabulary, network = start.modality, start.vocabulary, start.network
-        origin = {"base": start.provenance}
-    instance.prepare(records.training)
-    context = network.config.max_position_embeddings
-    views = corpus.Views(
-        instance, vocabulary, records.training, context=context, seed=seed, ruled=options.forbidden != 1
+    model = _fresh(instance, records.training, size, seed) if start is None else start
+    model.modality.prepare(records.training)
+    model.name = target.name
+    order = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
+    held_out = [records.held_out[index] for index in order]
+    tell(
+        "fit.start", {"parameters": networks.parameters(model.network), "minutes": minutes or 0, "epochs": epochs or 0}
     )
-    chosen = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
-    held_out = [records.held_out[index] for index in chosen]
-    # A network that will draw under the grammar is judged under it.
-    validation = corpus.plain(instance, vocabulary, held_out, context, ruled=options.forbidden < 1)
-    tell("fit.start", {"parameters": networks.parameters(network), "minutes": minutes or 0, "epochs": epochs or 0})
+    result = _train(model, records, held_out, options, run, resume=resume, on_step=on_step)
+    origin = {} if start is None else {"base": start.provenance}
+    named = str(data) if str(data) in instance.datasets else source.name
+    model.provenance = {**_provenance(model, records, named, options, result, setup), **origin}
+    model.measure_familiarity(held_out or records.training[:VALIDATION])
+    if int(os.environ.get("RANK", "0")) == 0:
+        model.save(target, card=card(model))
+        if (run / "log.jsonl").exists():  # not where it was interrupted before the first line
+            atomic_write(run / "loss.svg", loss_curve(run / "log.jsonl"))
+    if result.before is not None and result.validation is not None:
+        better = result.validation < result.before
+        key = "fit.validation" if better else "fit.not_better"
+        tell(key, {"before": f"{result.before:.3f}", "after": f"{result.validation:.3f}"})
+    tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
+    return model
+
+
+def _base(base: str | Path, name: str, size: str | None, setup: dict[str, Any] | None) -> Model[Any]:
+    """The model that fine-tuning starts from, which decides what is then no longer open."""
+    start = registry.load(base)
+    if size is not None:
+        raise Invalid("fit.decided", option="--size")
+    if setup:
+        raise Invalid("fit.decided", option=f"--{next(iter(setup))}")
+    if start.modality.name != name:
+        raise Invalid("checkpoint.modality", source=str(base), found=start.modality.name, asked=name)
+    return start
+
+
+def _fresh(modality: Modality[Any], records: Sequence[Any], size: str | None, seed: int) -> Model[Any]:
+    """A model that has learned its codebooks and nothing else."""
+    modality.learn(records)
+    vocabulary = Vocabulary(modality.tokens())
     try:
-        result = train.train(
-            network,
+        shape = networks.config(
+            size or modality.size, len(vocabulary), context=modality.context, end=vocabulary.ids[END]
+        )
+    except ValueError as error:
+        raise Invalid("fit.failed", why=str(error)) from error
+    return Model(modality, vocabulary, networks.build(shape, seed=seed), {})
+
+
+def _train(
+    model: Model[Any],
+    records: corpus.Corpus[Any],
+    held_out: Sequence[Any],
+    options: Settings,
+    run: Path,
+    *,
+    resume: bool,
+    on_step: Callable[[dict[str, Any]], None] | None,
+) -> Result:
+    """Train the network of ``model`` in place."""
+    modality, vocabulary = model.modality, model.vocabulary
+    context = model.network.config.max_position_embeddings
+    views = corpus.Views(
+        modality, vocabulary, records.training, context=context, seed=options.seed, ruled=options.forbidden != 1
+    )
+    # A network that will draw under the grammar is judged under it.
+    validation = corpus.plain(modality, vocabulary, held_out, context, ruled=options.forbidden < 1)
+    try:
+        return train.train(
+            model.network,
             views,
             validation or None,
             options,
@@ -159,19 +195,30 @@ def fit(
         raise Invalid("fit.diverged", why=str(error)) from error
     except ValueError as error:
         raise Invalid("fit.failed", why=str(error)) from error
-    provenance = {
+
+
+def _provenance(
+    model: Model[Any],
+    records: corpus.Corpus[Any],
+    data: str,
+    options: Settings,
+    result: Result,
+    setup: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Where a model comes from."""
+    return {
         "version": _version(),
         "data": {
-            "name": str(data) if str(data) in instance.datasets else source.name,
+            "name": data,
             "sha256": records.sha256,
             "training_records": len(records.training),
             "held_out_records": len(records.held_out),
             "refused": dict(records.refused),
         },
-        "seed": seed,
+        "seed": options.seed,
         "commit": commit(),
         "machine": machine(),
-        "parameters": networks.parameters(network),
+        "parameters": networks.parameters(model.network),
         "settings": {name: value for name, value in asdict(options).items() if name not in NOT_TOLD},
         "setup": setup or {},
         "training": {
@@ -184,20 +231,7 @@ def fit(
             "validation_loss": result.validation,
             "nats_per_record": result.nats,
         },
-        **origin,
     }
-    model = Model(instance, vocabulary, network, provenance, name=target.name)
-    model.measure_familiarity(held_out or records.training[:VALIDATION])
-    if int(os.environ.get("RANK", "0")) == 0:
-        model.save(target, card=card(model))
-        if (run / "log.jsonl").exists():  # not where it was interrupted before the first line
-            atomic_write(run / "loss.svg", loss_curve(run / "log.jsonl"))
-    if result.before is not None and result.validation is not None:
-        better = result.validation < result.before
-        key = "fit.validation" if better else "fit.not_better"
-        tell(key, {"before": f"{result.before:.3f}", "after": f"{result.validation:.3f}"})
-    tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
-    return model
 
 
 def dataset_path(modality: Modality[Any], data: str | Path) -> Path:

@@ -76,7 +76,7 @@ def test_the_grammar_allows_every_token_of_a_record(case):
 def test_ids_come_back_as_the_same_tokens(case):
     modality, record, _ = case
     vocabulary = puji.engine.vocabulary.Vocabulary(modality.tokens())
-    ids = flow.encode(modality, vocabulary, record)
+    ids = flow.encode(modality, vocabulary, modality.encode(record)).ids
     assert vocabulary.decode(ids) == modality.encode(record)
     again = flow.postprocess(modality, vocabulary, ids, [])
     assert modality.distance(record, again) <= modality.tolerance

@@ -264,7 +264,7 @@ def test_ten_thousand_events_pass_through_the_window(kind, model):
 def test_sampling_is_the_models_own_distribution(kind, model):
     """First events drawn are as frequent as the model says, down to the least likely: no top-k is hidden anywhere."""
     prompt = [START, "<female>", "<born:1950s>"]
-    ids, header = flow.pinned(kind, model.vocabulary, prompt)
+    ids, header = flow.encode(kind, model.vocabulary, prompt)
     codes = [*kind.book.codes, FOLLOWED]
     pairs = [(ids, [model.vocabulary.ids[code]]) for code in codes]
     expected = np.exp(score.score(model.network, pairs))

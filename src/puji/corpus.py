@@ -238,7 +238,7 @@ class Views(Generic[Record]):
         return result
 
     def _window(self, tokens: Sequence[str], one: Weighted, rng: np.random.Generator) -> Weighted:
-        header = min(flow.pinned(self.modality, self.vocabulary, tokens)[1], self.context // 2)
+        header = min(flow.encode(self.modality, self.vocabulary, tokens).header, self.context // 2)
         first = int(rng.integers(header, len(one.ids) - (self.context - header) + 1))
         places = [*range(header), *range(first, first + self.context - header)]
         return Weighted(
@@ -279,7 +279,7 @@ def plain(
     rules = Rules(modality, vocabulary) if ruled else None
     result: list[Weighted] = []
     for record in records:
-        ids, header = flow.pinned(modality, vocabulary, modality.encode(record))
+        ids, header = flow.encode(modality, vocabulary, modality.encode(record))
         allowed = None if rules is None else rules.along(ids)
         header = min(header, context // 2)
         for places, first, stop in window.segments(range(len(ids) - 1), header, context):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from transformers import LlamaForCausalLM
@@ -38,14 +38,16 @@ def cleaned(modality: Modality[Record], raws: Iterable[Raw | Invalid]) -> Iterat
             yield refusal.at(raw.source, raw.line)
 
 
-def encode(modality: Modality[Record], vocabulary: Vocabulary, record: Record) -> list[int]:
-    """Step 2. A record -> token strings -> ids, from the modality's `start` to END."""
-    return vocabulary.encode(modality.encode(record))
+class Encoded(NamedTuple):
+    """Token ids, and how many of the first ones stay in view when the sequence grows longer than the context."""
+
+    ids: list[int]
+    header: int
 
 
-def pinned(modality: Modality[Record], vocabulary: Vocabulary, tokens: Sequence[str]) -> tuple[list[int], int]:
-    """Ids of a prompt or a whole sequence, and how many of them stay in view when it grows longer than the context."""
-    return vocabulary.encode(tokens), len(vocabulary.encode(tokens[: modality.header(tokens)]))
+def encode(modality: Modality[Any], vocabulary: Vocabulary, tokens: Sequence[str]) -> Encoded:
+    """Step 2. What a record or a prompt says as token strings (`Modality.encode`, `Modality.prompt`) -> ids."""
+    return Encoded(vocabulary.encode(tokens), len(vocabulary.encode(tokens[: modality.header(tokens)])))
 
 
 def attend(network: LlamaForCausalLM, ids: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ def _wave(
             rng = np.random.default_rng([batch.seed, attempt])
             tokens = model.modality.prompt(batch.conditions, rng)
             prompts[attempt] = tokens
-            ids, header = flow.pinned(model.modality, model.vocabulary, tokens)
+            ids, header = flow.encode(model.modality, model.vocabulary, tokens)
             yield Prompt(tuple(ids), seed=int(rng.integers(2**63)), header=header)
 
     room = model.modality.longest or model.network.config.max_position_embeddings

@@ -231,14 +231,14 @@ class Model(Generic[Record]):
         return float(found[tuple(told)][0][0]), False if self.modality.outside(record) else likely
 
     def _compare(self, question: Candidates) -> Mapping[str, Estimate]:
-        prompts = [flow.pinned(self.modality, self.vocabulary, one.prompt) for one in question.candidates]
+        prompts = [flow.encode(self.modality, self.vocabulary, one.prompt) for one in question.candidates]
         continuations = [self.vocabulary.encode(one.continuation) for one in question.candidates]
         pairs = [(ids, continuation) for (ids, _), continuation in zip(prompts, continuations, strict=True)]
         return question.answer(score.score(self.network, pairs, headers=[header for _, header in prompts]))
 
     def _sample(self, question: Futures, seed: int) -> tuple[Mapping[str, Estimate], float]:
         """The answer, and the share of futures that came to a dead end or to no end: they say nothing and do not count."""
-        start, header = flow.pinned(self.modality, self.vocabulary, question.prompt)
+        start, header = flow.encode(self.modality, self.vocabulary, question.prompt)
         prompts = (Prompt(tuple(start), seed=seed * 2**32 + row, header=header) for row in range(question.n))
         clocks = [question.clock() for _ in range(question.n)]
         decoded = flow.decode(
@@ -260,7 +260,7 @@ class Model(Generic[Record]):
 
     def _likelihood(self, bodies: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
         """Natural log of the probability of each body after its first token, and that per token."""
-        told = [flow.pinned(self.modality, self.vocabulary, tokens) for tokens in bodies]
+        told = [flow.encode(self.modality, self.vocabulary, tokens) for tokens in bodies]
         pairs = [(ids[:1], ids[1:]) for ids, _ in told]
         totals = score.score(self.network, pairs, headers=[header for _, header in told])
         return totals, totals / np.array([max(1, len(ids) - 1) for ids, _ in told])
@@ -335,7 +335,7 @@ class Model(Generic[Record]):
     def embed(self, records: Sequence[Record | str] | str) -> np.ndarray:
         """Mean of the last hidden states over each record's tokens, shape (len(records), width)."""
         known = [self.record(record) for record in _several(records)]
-        told = [flow.pinned(self.modality, self.vocabulary, self.modality.encode(record)) for record in known]
+        told = [flow.encode(self.modality, self.vocabulary, self.modality.encode(record)) for record in known]
         return score.embed(self.network, [ids for ids, _ in told], headers=[header for _, header in told])
 
     # -- records and files -------------------------------------------------------------------------------------------

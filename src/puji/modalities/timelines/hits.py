@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from puji import flow
 from puji.engine import window
 from puji.modalities.timelines.timeline import Timeline
 from puji.modalities.timelines.tokens import HEADER, START
@@ -107,7 +108,7 @@ def judge(model: Any, patients: Sequence[Timeline], candidates: Sequence[str]) -
         for row, one in enumerate(batch):
             padded[row, : len(one.ids) - 1] = torch.tensor(one.ids[:-1])
         with torch.inference_mode():
-            logits = model.network(input_ids=padded, use_cache=False).logits.float()
+            logits = flow.attend(model.network, padded)
         for row, one in enumerate(batch):
             patient = patients[one.patient]
             codes = told[one.patient]

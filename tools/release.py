@@ -1,6 +1,8 @@
 """Release a trained checkpoint: copy it into the package, list it in index.json, write its card from measured results.
 
 python tools/release.py runs/molecules molecules      weights, then card
+python tools/release.py runs/molecules molecules --with molecules --share 0.3
+                                                      the weights' mean with those of another checkpoint, .3 of it
 python tools/release.py --card molecules              the card alone, after `make bench`
 """
 
@@ -11,6 +13,8 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import puji
 from puji.card import card
@@ -39,10 +43,7 @@ ABOUT = {
         " demographics; disorders as ICD-10, medicines as ATC, six measurements, death. Findings and situations (such as"
         " medication reviews) were left out. What the weights say about a real person is what the simulator's authors wrote"
         " into it: they show what the program does. Train on your own patients.\n\n"
-        "Made by tools/synthea_cohort.py (patients 0 to 1,576 of its seed) and `puji.fit` with size micro, minutes 11, holdout"
-        " .1, setup mapping tools/synthea_codes.csv, settings dropout .15, batch_tokens 3072, decay_share .6. The tables of"
-        " follow-up and of codes that come once in a life were learned again from the same training records after training,"
-        " when the code for them had come; training had used an earlier table of follow-up for those who died.\n"
+        "Made by tools/synthea_cohort.py and `puji.fit` with setup mapping tools/synthea_codes.csv.\n"
     ),
 }
 
@@ -74,17 +75,33 @@ def measured(name: str) -> dict[str, str]:
     return {**told, "command": f"`{content['command']}`, commit {content['commit']}, {content['date']}"}
 
 
+def average(model: puji.Model[Any], other: puji.Model[Any], share: float) -> None:
+    """Make the weights of ``model`` the mean with those of ``other``, of which ``share``."""
+    if other.vocabulary.words != model.vocabulary.words:
+        raise SystemExit("the two checkpoints have other vocabularies")
+    theirs = other.network.state_dict()
+    model.network.load_state_dict(
+        {name: torch.lerp(value, theirs[name], share) for name, value in model.network.state_dict().items()}
+    )
+    told = {key: other.provenance.get(key) for key in ("commit", "seed", "saved")}
+    model.provenance["average"] = {"with": told, "share": share}
+
+
 def main() -> None:
     """Parse the command line and release."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", help="the checkpoint folder that training wrote")
     parser.add_argument("name")
     parser.add_argument("--card", action="store_true", help="only rewrite the card of a released checkpoint")
+    parser.add_argument("--with", dest="other", help="a checkpoint with whose weights to average")
+    parser.add_argument("--share", type=float, default=0.5, help="how much of the other's weights")
     asked = parser.parse_args()
     target = CHECKPOINTS / asked.name
     if not asked.card:
         model = puji.load(asked.folder)
         model.name = asked.name
+        if asked.other:
+            average(model, puji.load(asked.other), asked.share)
         model.save(target, card="")
         names = [path.name for path in target.iterdir() if path.name != "README.md"]
         index = puji.shipped()

@@ -14,6 +14,7 @@ SUITES = (
     "explanations",
     "startup",
     "molecules_quality",
+    "molecules_dummies",
     "molecules_conditions",
     "names_quality",
     "timelines_quality",

@@ -1,13 +1,11 @@
-"""The MOSES benchmark: 30,000 raw draws at temperature 1, no grammar, retry, filter or reranking; beside dummies.
+"""The MOSES benchmark: 30,000 raw draws at temperature 1, no grammar, retry, filter or reranking.
 
 The product mode (grammar on) has its own row. Test and TestSF are only scored here, never used for a choice.
 """
 
 from __future__ import annotations
 
-import random
 import time
-from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,8 @@ import puji
 from benchmarks.common import metrics_rows
 from puji import flow
 from puji.engine.decode import Prompt
-from puji.modalities.molecules.data import moses_split
 from puji.modalities.molecules.metrics import References, moses, moses_references
-from puji.modalities.molecules.tokens import text, tokenize
+from puji.modalities.molecules.tokens import text
 from puji.model import Model
 
 DRAWS = 30_000
@@ -30,32 +27,6 @@ def raw(model: Model[Any], n: int, seed: int) -> list[str]:
     draws = flow.decode(model.network, model.vocabulary, prompts, max_new_tokens=200)
     ordered = sorted(draws, key=lambda one: one.index)
     return [text(model.vocabulary.decode(one.ids)) if one.ended == "end" else "" for one in ordered]
-
-
-def ngrams(corpus: list[str], n: int, seed: int, order: int = 8) -> list[str]:
-    """Draws from counts of what follows the last ``order`` tokens; shorter contexts where a longer one is new."""
-    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    for smiles in corpus:
-        tokens = ["<mol>", *tokenize(smiles), "<end>"]
-        for place in range(1, len(tokens)):
-            counts[tuple(tokens[max(0, place - order) : place])][tokens[place]] += 1
-    rng = random.Random(seed)
-    drawn = []
-    for _ in range(n):
-        tokens = ["<mol>"]
-        while tokens[-1] != "<end>" and len(tokens) < 200:
-            context = tuple(tokens[-order:])
-            found = counts[context]
-            tokens += rng.choices(list(found), list(found.values()))
-        drawn.append(text(tokens))
-    return drawn
-
-
-def dummies(n: int) -> dict[str, list[str]]:
-    """What a model must beat: training molecules copied, and an n-gram model."""
-    train = list(moses_split("train"))
-    shuffled = random.Random(0).sample(train, n)
-    return {"copies of training molecules": shuffled, "8-gram of 200,000 molecules": ngrams(train[:200_000], n, 0)}
 
 
 def scored(samples: list[str], references: References) -> dict[str, Any]:
@@ -73,20 +44,19 @@ def scored(samples: list[str], references: References) -> dict[str, Any]:
 
 
 def run(quick: bool, seeds: int = 3) -> dict[str, Any]:
-    """Rows of MOSES metrics: ours raw for each seed, ours with the grammar, and the dummies (with three seeds or more)."""
+    """Rows of MOSES metrics: ours raw for each seed, and ours with the grammar. The dummies are a suite of their own."""
     model = puji.load("molecules")
     n, chosen = (300, [0]) if quick else (DRAWS, list(range(seeds)))
     references = small_references() if quick else moses_references()
     results: dict[str, Any] = {"protocol": {"draws": n, "temperature": 1.0, "seeds": chosen, "raw": True}}
-    results["model"] = {name: model.card.get(name) for name in ("data", "training", "parameters", "seed", "commit")}
+    results["model"] = {
+        name: model.card.get(name) for name in ("data", "training", "settings", "parameters", "seed", "commit")
+    }
     results["model"]["training"] = whole_training(model.card)
     results["raw"] = [scored(raw(model, n, seed), references) for seed in chosen]
     batch = model.generate(n, seed=0)
     results["product"] = scored([record.smiles for record in batch], references)
     results["product_attempts"] = batch.attempts
-    results["dummies"] = {
-        name: scored(samples, references) for name, samples in (dummies(n) if len(chosen) >= 3 else {}).items()
-    }
     return results
 
 

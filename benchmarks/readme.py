@@ -52,7 +52,7 @@ def measured(language: str) -> str:
         ours = mean(row[key]["value"] for row in raw)
         name = english if language == "en" else chinese
         rows.append([name, f"{ours:.3f}", f"{product[key]['value']:.3f}", published])
-    copies = quality["dummies"]["copies of training molecules"]
+    copies = _results("molecules_dummies")["copies of training molecules"]
     prose = PROSE[language].format(
         seeds=len(raw),
         tokens=training["tokens"] / 1e6,

@@ -47,13 +47,17 @@ def _row(metrics: dict[str, Any]) -> list[str]:
 
 def quality(results: dict[str, Any]) -> str:
     raw = results["raw"]
+    dummies = common.read("molecules_dummies") or {"results": {}}
+    told = f" The dummies: `{dummies['command']}`, commit {dummies['commit']}." if dummies["results"] else ""
+    forbidden = results["model"].get("settings", {}).get("forbidden", 1)
+    rules = f" In the loss, what SMILES forbid counted {forbidden:g} times in the last cycle." if forbidden != 1 else ""
     ours = [mean(row[name]["value"] for row in raw) if name in raw[0] else None for name in COLUMNS]
     spread = [stdev(row[name]["value"] for row in raw) if len(raw) > 1 and name in raw[0] else None for name in COLUMNS]
     rows = [
         [f"**Puji, raw draws** (mean of {len(raw)} seeds)", *map(number, ours)],
         ["standard deviation over seeds", *map(number, spread)],
         ["Puji, grammar on (`puji generate`)", *_row(results["product"])],
-        *([f"dummy: {name}", *_row(metrics)] for name, metrics in results["dummies"].items()),
+        *([f"dummy: {name}", *_row(metrics)] for name, metrics in dummies["results"].items()),
         *([f"{name} (published)", *row.split(" | ")] for name, row in PUBLISHED.items()),
     ]
     training = results["model"]["training"]
@@ -67,7 +71,7 @@ def quality(results: dict[str, Any]) -> str:
         f" {results['model']['data']['training_records']:,} MOSES training molecules for {training['epochs']:.2f} epochs"
         f" ({training['tokens']:,} tokens, {training['core_hours']:.1f} core-hours), {results['model']['parameters']:,}"
         f" parameters; training file {results['model']['data']['sha256'][:16]} (SHA-256), sampling seeds"
-        f" {', '.join(map(str, results['protocol']['seeds']))}.\n\n{table(['', *COLUMNS], rows)}\n\n{more}"
+        f" {', '.join(map(str, results['protocol']['seeds']))}.{rules}{told}\n\n{table(['', *COLUMNS], rows)}\n\n{more}"
     )
 
 

@@ -409,6 +409,10 @@ class Modality(ABC, Generic[Record]):
         """Pictures (`puji.gallery.Figure`) that go with `metrics` in a report."""
         return ()
 
+    def verdict(self, metrics: Mapping[str, Metric]) -> Sequence[Any]:
+        """What ``metrics`` mean in plain words: sections (`puji.gallery.Section`) that stand at the top of a report."""
+        return ()
+
     def assess(
         self,
         model: Any,

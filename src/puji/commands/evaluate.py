@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from puji.commands.fields import checked, field_options, modality_class, take_asked, typed_as
 from puji.commands.generate import load, model_option
@@ -48,6 +50,7 @@ def evaluate_command(name: str) -> Command:
                 for key, metric in found.metrics.items():
                     told = heading(name, key).text(current()) if as_table(out, form) else key
                     rows.write(metric_row(told, metric))
+        tell_verdict(modality_class(name)().verdict(found.metrics))
         for text in cautions(name, found.metrics):
             note("cli.note", text=text)
         if out is not None:
@@ -105,10 +108,23 @@ def report(name: str, found: Assessment, card: Mapping[str, Any]) -> str:
         for key, one in found.metrics.items()
     ]
     heads = {column: Text(f"cli.column.{column}") for column in columns}
-    sections = [Section(Text("report.figures"), Text("report.interval"), table=rows, columns=heads)]
+    sections = [
+        *modality_class(name)().verdict(found.metrics),
+        Section(Text("report.figures"), Text("report.interval"), table=rows, columns=heads),
+    ]
     if pictures := found.figures():
         sections.append(Section(Text("report.pictures"), None, pictures))
     return gallery.page([Chapter(name, card, sections)], current(), kind="report")
+
+
+def tell_verdict(sections: Sequence[Any]) -> None:
+    """Say on stderr what the figures mean: the title of each section, each row of its table, its note."""
+    for section in sections:
+        click.echo(section.title.text(current()), err=True)
+        for row in section.rows(current()):
+            click.echo("  " + translate("cli.colon").join(map(str, row.values())), err=True)
+        if section.note is not None:
+            click.echo("  " + section.note.text(current()), err=True)
 
 
 def cautions(name: str, metrics: Mapping[str, Any]) -> list[str]:

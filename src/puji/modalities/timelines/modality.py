@@ -361,6 +361,12 @@ class Timelines(Modality[Timeline]):
 
         return pictures(samples, references)
 
+    def verdict(self, metrics: Mapping[str, Metric]) -> Sequence[Any]:
+        """Whether a cohort gives away the patients it was learned from."""
+        from puji.modalities.timelines.verdict import privacy
+
+        return privacy(metrics)
+
     def assess(
         self,
         model: Any,

@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from puji.errors import Invalid
+from puji.language import Text, worded
 
 Record = TypeVar("Record")
 
@@ -341,6 +342,16 @@ class Modality(ABC, Generic[Record]):
         ``conditions``: what was asked for where it was generated, so that the row can say how well that was met.
         """
         return {self.name: str(record)}
+
+    @classmethod
+    def wording(cls, column: str, value: str) -> Text:
+        """What people read in a table where ``column`` holds the text ``value``, which files keep.
+
+        In the column "column" stand the names of columns themselves, in "predicted" those of estimates, in "metric" those of
+        figures of merit. Default: the message ``<name>.<column>.<value>`` where there is one.
+        """
+        condition = [f"{cls.name}.conditions.{value}.label"] if column in ("column", "predicted") else []
+        return worded(value, f"{cls.name}.{column}.{value}", *condition)
 
     def dump(self, record: Record) -> str:
         """The record as one line of text, for the cache of cleaned records. See `revive`."""

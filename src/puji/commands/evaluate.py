@@ -15,11 +15,10 @@ from puji.commands.judge import Refused, out_options, records_of
 from puji.commands.output import as_table, check_out, exists, note, progress, rows_to
 from puji.errors import Invalid
 from puji.files import atomic_write
-from puji.language import catalogue, current, has_text, translate
+from puji.language import Text, current, has_text, translate
 from puji.tables import TABLES
 
 if TYPE_CHECKING:
-    from puji.gallery import Text
     from puji.modality import Assessment, Raw
 
 FEW = 10_000
@@ -100,7 +99,7 @@ def predicted(name: str, given: str, model: Any, ask: Any) -> tuple[Assessment, 
 def report(name: str, found: Assessment, card: Mapping[str, Any]) -> str:
     """One HTML page of an evaluation."""
     from puji import gallery
-    from puji.gallery import Chapter, Section, Text
+    from puji.gallery import Chapter, Section
 
     columns = ("metric", "value", "low", "high", "n")
     rows = [
@@ -157,10 +156,8 @@ def contents(modality: Any, path: Path) -> list[Raw | Invalid]:
 
 def heading(name: str, metric: str) -> Text:
     """The name of a metric for people: each of its parts, which commas divide, by the message ``<name>.metric.<part>``."""
-    from puji.gallery import Text
-
     first, comma, rest = metric.partition(", ")
-    told = Text(key if (key := f"{name}.metric.{first}") in catalogue("en") else first)
+    told = modality_class(name).wording("metric", first)
     return Text("report.metric_of", {"what": told, "rest": heading(name, rest)}) if comma else told
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from puji import figures
-from puji.gallery import Figure, Text
+from puji.gallery import Figure
 from puji.intervals import clustered, proportion
-from puji.language import LANGUAGES, translate
+from puji.language import LANGUAGES, Text, translate
 from puji.modalities.timelines import hits
 from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.conditions import Ask, Outcome, horizons, outcome_within, within

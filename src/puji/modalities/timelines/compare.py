@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from puji import figures
-from puji.gallery import Figure, Text
-from puji.language import LANGUAGES, translate
+from puji.gallery import Figure
+from puji.language import LANGUAGES, Text, translate
 from puji.modalities.timelines import fidelity
 from puji.modalities.timelines.metrics import reference, usable
 from puji.modalities.timelines.timeline import YEAR, Timeline

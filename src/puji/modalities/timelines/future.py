@@ -114,7 +114,8 @@ def asked_of(book: Codebook, ask: Ask) -> list[Outcome] | None:
     for one in groups(ask.outcomes):
         codes = {told for code in one.codes if (told := book.answerable(code))}
         if not codes:
-            raise Invalid("timelines.unknown_code", source="--outcomes", code=one.name[:40])
+            hint = book.hint(min(one.codes))
+            raise Invalid("timelines.unknown_code", source="--outcomes", code=one.name[:40], hint=hint)
         found.append(Outcome(one.name, frozenset(codes)))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from puji.language import current
+from puji.language import Text, current, translate
 from puji.modalities.timelines import clock, conditions, future, views
 from puji.modalities.timelines.codebook import NONE, Codebook
 from puji.modalities.timelines.codes import load_mapping
@@ -19,7 +20,7 @@ from puji.modalities.timelines.grammar import TimelineGrammar
 from puji.modalities.timelines.parse import checked, typed
 from puji.modalities.timelines.risk import risk_assessments
 from puji.modalities.timelines.sources import read
-from puji.modalities.timelines.timeline import YEAR, Timeline, revived
+from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline, revived
 from puji.modalities.timelines.tokens import (
     DECADES,
     HEADER,
@@ -176,7 +177,7 @@ class Timelines(Modality[Timeline]):
     def _first(self, code: str) -> str:
         told = self.book.token(code)
         if told not in self.book.codes:
-            raise Invalid("timelines.unknown_code", source="--first", code=code)
+            raise Invalid("timelines.unknown_code", source="--first", code=code, hint=self.book.hint(code))
         return told
 
     def warnings(self, asked: BaseModel) -> list[Invalid]:
@@ -215,7 +216,7 @@ class Timelines(Modality[Timeline]):
         outcomes = future.asked_of(self.book, conditions.Ask(outcomes=name)) or []
         codes = {code: float(any(one.holds(code) for one in outcomes)) for code in self.book.codes}
         if not any(codes.values()):
-            raise Invalid("timelines.unknown_code", source="--target", code=name[:40])
+            raise Invalid("timelines.unknown_code", source="--target", code=name[:40], hint=self.book.hint(name))
         known, age = future.until_now(record, None)
         return future.prompt_of(self.book, known, age)[0], codes
 
@@ -283,6 +284,18 @@ class Timelines(Modality[Timeline]):
             "record": record.dump(),
         }
 
+    @classmethod
+    def wording(cls, column: str, value: str) -> Text:
+        """An outcome within some years; a decade; death in the short text of a timeline."""
+        if column == "timeline":
+            return Text(re.sub(rf"(?<!\S){DEATH}@", f"{translate('timelines.death')}@", value))
+        if column == "born":
+            return Text("timelines.decade", {"decade": value.removesuffix("s")})
+        told = conditions.outcome_within(value) if column in ("column", "predicted", "metric") else None
+        if told is None:
+            return super().wording(column, value)
+        return Text("timelines.within", {"outcome": super().wording("predicted", told[0]), "years": f"{told[1]:g}"})
+
     def dump(self, record: Timeline) -> str:
         """One line of JSON."""
         return record.dump()
@@ -293,7 +306,12 @@ class Timelines(Modality[Timeline]):
 
     def parse(self, text: str) -> Timeline:
         """A timeline as a person types it, e.g. "female 1956; E11 51.2; I10 55; LOINC/4548-4 55.1 7.9 %", or its JSON."""
-        return typed(text)
+        return typed(text, self._local)
+
+    def _local(self, code: str) -> None:
+        if self.people and code not in self.book.codes:
+            name = code.partition("/")[2]
+            raise Invalid("timelines.typed_code", code=name[:40], hint=self.book.hint(name))
 
     def write(self, records: Sequence[Timeline], rows: Sequence[Mapping[str, Any]], target: Path) -> None:
         """Write a cohort as MEDS, FHIR, OMOP or CSV, marked as synthetic."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from puji.gallery import Section, Text
+from puji.gallery import Section
+from puji.language import Text
 from puji.modality import Metric
 
 COIN_TOSS = 0.55

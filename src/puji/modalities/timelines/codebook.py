@@ -18,9 +18,9 @@ RARE = 5
 MANY = 30
 """Patients with a code, of whom none has it twice, from which it is taken for one that comes once in a life."""
 ONE_SEX = 1e-6
-"""Probability, were a code as common in men as in women, of finding it by chance in one sex alone; below it, the code is taken for
-one that only this sex can have. Of a few thousand codes not one is then expected to be taken so by chance; 20 patients are enough
-where men and women are equally many."""
+"""Probability, were a code as common in men as in women, of finding it by chance in one sex alone; below it, the code is taken
+for one that only this sex can have. Of a few thousand codes not one is then expected to be taken so by chance; 20 patients are
+enough where men and women are equally many."""
 BINS = 10
 """Quantiles of a measurement."""
 SUGGESTED = 5
@@ -96,7 +96,7 @@ class Codebook:
         return frozenset(code for code, count in patients.items() if count >= MANY and code in self._known) - repeated
 
     def told_of_one_sex(self, records: Sequence[Timeline]) -> dict[str, Sex]:
-        """The tokens that patients of one sex alone have, too many for chance (`ONE_SEX`); patients of unknown sex do not count."""
+        """The tokens that patients of one sex alone have, too many for chance (`ONE_SEX`); of unknown sex, they do not count."""
         people: Counter[Sex] = Counter(record.sex for record in records if record.sex)
         patients: dict[str, Counter[Sex]] = defaultdict(Counter)
         for record in records:

@@ -100,15 +100,14 @@ def typed(text: str, local: Callable[[str], None] = lambda code: None) -> Timeli
             raise Invalid("timelines.typed", place=place) from error
         result = reading(numbers[1]) if len(numbers) > 1 else Reading()
         if result.remark:
-            raise Invalid(
-                "timelines.typed_bound" if result.remark.endswith("bound") else "timelines.typed", place=place
-            )
+            bound = result.remark == "timelines.read.bound"
+            raise Invalid("timelines.typed_bound" if bound else "timelines.typed", place=place)
         if code.lower() in ("now", "至今"):
             end = age
             continue
-        for told in pair(code):
-            found = normalised(told)
-            if found.startswith(f"{LOCAL}/") and "/" not in told:
+        for one in pair(code):
+            found = normalised(one)
+            if found.startswith(f"{LOCAL}/") and "/" not in one:
                 local(found)
             found += f"={LOCAL}/{result.answer}" if result.answer else ""
             events.append(Event(age, found, result.value, ucum(" ".join(numbers[2:]))))

@@ -364,7 +364,7 @@ def test_a_trained_model_knows_what_follows_and_when(tmp_path):
     )
     nearest = model.predict(record, by="next", outcomes="I10").estimates["ICD10/I10"]
     assert nearest.value > 0.5
-    batch = model.generate(20, sex="male", born="1940:1949", first="E11.9")
+    batch = model.generate(20, sex="male", born="1940:1949", having="E11.9")
     assert all(one.record.sex == "male" and one.record.born // 10 == 194 for one in batch.generated)
     assert all(one.record.events[0].code == "ICD10/E11.9" for one in batch.generated)
 

@@ -448,7 +448,6 @@ __all__ = [
     "Estimate",
     "Futures",
     "Grammar",
-    "Invalid",
     "Metric",
     "Modality",
     "Nothing",

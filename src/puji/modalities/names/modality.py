@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from puji.arrays import pack_strings, unpack_strings
+from puji.errors import Invalid
 from puji.language import Text, current, translate
 from puji.modalities.names import conditions as wanted
 from puji.modalities.names import views
@@ -41,7 +42,7 @@ from puji.modalities.names.tokens import (
     syllables,
     syllables_token,
 )
-from puji.modality import END, Candidate, Candidates, Estimate, Grammar, Invalid, Metric, Modality, Raw, View
+from puji.modality import END, Candidate, Candidates, Estimate, Grammar, Metric, Modality, Raw, View
 from puji.options import Range
 
 USUAL = 0.9

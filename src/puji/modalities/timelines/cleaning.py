@@ -16,10 +16,11 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
+from puji.errors import Invalid
 from puji.modalities.timelines.clock import OLDEST
 from puji.modalities.timelines.codes import LOCAL, is_death, normalised, pair
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline
-from puji.modality import Invalid, Raw
+from puji.modality import Raw
 from puji.units import ucum
 
 Kind = Literal["event", "birth", "sex", "end"]

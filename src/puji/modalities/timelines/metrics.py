@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from puji.errors import Invalid
 from puji.intervals import proportion
 from puji.modalities.timelines import fidelity, privacy
 from puji.modalities.timelines.parse import checked
 from puji.modalities.timelines.timeline import Timeline
-from puji.modality import Invalid, Metric, Raw
+from puji.modality import Metric, Raw
 
 LEAST = 20
 """Patients on each side, from which there are figures."""

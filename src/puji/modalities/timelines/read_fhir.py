@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from puji.errors import Invalid
 from puji.modalities.timelines.cleaning import Row, moment, reading
 from puji.modalities.timelines.codes import system_of
 from puji.modalities.timelines.timeline import DEATH
-from puji.modality import Invalid
 from puji.sources import ending
 from puji.text import opened, told_lines
 

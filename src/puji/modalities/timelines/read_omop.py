@@ -8,12 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from puji.errors import Invalid
 from puji.modalities.timelines.cleaning import SEXES, Reading, Row
 from puji.modalities.timelines.codes import system_of
 from puji.modalities.timelines.read_tables import result
 from puji.modalities.timelines.read_tables import time_of as moment
 from puji.modalities.timelines.timeline import DEATH
-from puji.modality import Invalid
 from puji.text import lines
 
 EVENTS: dict[str, tuple[str, tuple[str, ...], str | None, str | None]] = {

@@ -9,10 +9,10 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from puji.errors import Invalid
 from puji.modalities.timelines.cleaning import Reading, Row, moment, number, reading, seconds
 from puji.modalities.timelines.codes import system_of
 from puji.modalities.timelines.timeline import DEATH, YEAR
-from puji.modality import Invalid
 from puji.sources import cells, chunks, ending, parquet
 from puji.text import lines
 

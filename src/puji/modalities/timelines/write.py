@@ -18,12 +18,12 @@ from typing import Any
 
 import polars as pl
 
+from puji.errors import Invalid
 from puji.files import check_writable, refusal, whole
 from puji.modalities.timelines.codes import uri_of, vocabulary_of
 from puji.modalities.timelines.read_fhir import HTEST
 from puji.modalities.timelines.read_tables import ENDED
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
-from puji.modality import Invalid
 
 FORMATS = (".meds", ".ndjson", ".omop", ".csv")
 UNKNOWN_BIRTH = 1970

@@ -127,7 +127,7 @@ def cohorts(model: Any, training: Sequence[Timeline], held_out: Sequence[Timelin
         "dummy: other real patients": cohort(held_out[:half], training, held_out[half:]),
         "dummy: training patients drawn again": cohort([training[i] for i in again], training, held_out),
     }
-    copies = privacy.exact_copies(held_out, training)
+    copies = privacy.exact_copies(held_out, training) / len(held_out)
     return {"rows": found, "patients_per_second": len(drawn) / seconds, "copies_of_held_out": copies}
 
 

@@ -340,7 +340,10 @@ def test_fit_tells_what_it_refused(run, monkeypatch, tmp_path):
     assert "refused: a.smi:20: wrong" in err and "not listed: 3." in err and "no longer fell" in err
     assert "验证损失不再下降" in run(*words, "--lang", "zh")[2]
     quiet = run(*words, "--quiet")[2].splitlines()
-    assert len(quiet) == 21, "what was refused is told all the same"
+    assert len(quiet) == 22, "what was refused, and that there is too little to learn from, are told all the same"
+    assert "Only 3 records" in err and "3 条训练记录" in run(*words, "--lang", "zh")[2]
+    fit_that([("fit.read", {"training": 100, "held_out": 11, "refused": 0}), *tells[-2:]], monkeypatch)
+    assert "Only" not in run(*words)[2]
 
 
 @pytest.mark.parametrize(

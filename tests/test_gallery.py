@@ -12,7 +12,8 @@ import pytest
 
 from puji import files, gallery
 from puji.errors import Invalid
-from puji.gallery import Chapter, Figure, Section, Text
+from puji.gallery import Chapter, Figure, Section
+from puji.language import Text
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 3"><rect id="a" width="4" height="3"/></svg>'
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -18,6 +18,7 @@ from rdkit import Chem
 from tokenizers import Tokenizer
 
 from puji.engine.vocabulary import Vocabulary
+from puji.errors import Invalid
 from puji.modalities.molecules import fragments, tokens, views
 from puji.modalities.molecules.bins import Bins
 from puji.modalities.molecules.conditions import Conditions, highest_qed
@@ -25,7 +26,7 @@ from puji.modalities.molecules.draw import atom_attention, atom_scores, atoms_of
 from puji.modalities.molecules.modality import Molecules
 from puji.modalities.molecules.molecule import Molecule, canonical, parse, standardise
 from puji.modalities.molecules.properties import PROPERTIES
-from puji.modality import END, Invalid, Raw
+from puji.modality import END, Raw
 from puji.options import Range
 
 from .molecule_strategies import WHOLE, cage, sketch

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from puji.errors import Invalid
 from puji.modalities.molecules import data
-from puji.modality import Invalid
 
 CONTENTS = {
     "moses/dataset/data/train.csv.gz": gzip.compress(b"SMILES\nCCO\nc1ccccc1\n", mtime=0),

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import rdBase
 
+from puji.errors import Invalid
 from puji.modalities.molecules import fragments, tokens
 from puji.modalities.molecules.grammar import SmilesGrammar, limit
 from puji.modalities.molecules.molecule import canonical, parse
 from puji.modalities.molecules.tokens import KEEP, MOL, body, tokenize
-from puji.modality import END, Invalid
+from puji.modality import END
 
 from .molecule_strategies import WHOLE, cage, sketch
 

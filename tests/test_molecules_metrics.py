@@ -12,9 +12,9 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import Crippen, Descriptors, rdFingerprintGenerator
 from scipy import linalg
 
+from puji.errors import Invalid
 from puji.modalities.molecules import analysis, chemnet, filters, metrics, similarity
 from puji.modalities.molecules.properties import PROPERTIES, alerts
-from puji.modality import Invalid
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 EXOTIC = [

@@ -294,6 +294,32 @@ def test_what_comes_once_in_a_life_is_not_told_twice(kind):
     assert "ICD10/I10" in grammar.allowed(grammar.start(prompt))
 
 
+def test_what_one_sex_alone_has_does_not_come_to_the_other():
+    rng = np.random.default_rng(0)
+
+    def one(number):
+        sex = ("female", "male")[number % 2]
+        codes = ["ICD10/I10", "ICD10/O03" if sex == "female" else "ICD10/C61"]
+        codes += ["ICD10/N40"] if sex == "male" and number < 38 else []  # of 19 men: chance might do that
+        codes += ["ICD10/C50"] if sex == "female" or number == 1 else []  # one man has it, too
+        return timeline([Event(rng.uniform(20, 60) * YEAR, code) for code in codes], sex)
+
+    people = [one(number) for number in range(200)]
+    book = Codebook.learn(people)
+    assert book.one_sex == {"ICD10/O03": "female", "ICD10/C61": "male"}
+    assert Codebook.restored(book.state()).one_sex == book.one_sex
+    assert Codebook.restored({name: one for name, one in book.state().items() if name != "one_sex"}).one_sex == {}
+    grammar = TimelineGrammar(book)
+    for sex, never in (("<male>", {"ICD10/O03"}), ("<female>", {"ICD10/C61"}), ("<sex:?>", set())):
+        state = grammar.start([START, sex, "<born:1950s>"])
+        assert set(book.codes) - set(grammar.allowed(state)) == never
+        for token in ("ICD10/I10", "<age:50>", "<month:3>"):
+            state = grammar.advance(state, token)
+        assert not never & set(grammar.allowed(state))
+    # Women alone say nothing about men.
+    assert Codebook.learn([one for one in people if one.sex == "female"]).one_sex == {}
+
+
 def test_a_record_ends_where_its_follow_up_does(kind):
     grammar = TimelineGrammar(kind.book)
     state = grammar.start(["<until:60>", START, "<female>", "<born:1950s>", "ICD10/I10", "<age:50>", "<month:1>"])
@@ -338,7 +364,7 @@ def test_a_trained_model_knows_what_follows_and_when(tmp_path):
     )
     nearest = model.predict(record, by="next", outcomes="I10").estimates["ICD10/I10"]
     assert nearest.value > 0.5
-    batch = model.generate(20, sex="male", born="1940:1949", first="E11.9")
+    batch = model.generate(20, sex="male", born="1940:1949", having="E11.9")
     assert all(one.record.sex == "male" and one.record.born // 10 == 194 for one in batch.generated)
     assert all(one.record.events[0].code == "ICD10/E11.9" for one in batch.generated)
 

@@ -378,7 +378,7 @@ def test_a_cohort_is_followed_to_the_age_asked_for_or_refused(model):
         with pytest.raises(Invalid):
             model.modality.accept(timeline([Event(50 * YEAR, "ICD10/I10")], later=later), wanted)
     with pytest.raises(Invalid):
-        Conditions(first="DEATH")
+        Conditions(having="DEATH")
 
 
 def test_a_cohort_as_a_picture_and_what_is_too_long_to_explain(shipped, tmp_path, capsys):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from puji.errors import Invalid
 from puji.modalities.timelines import cleaning
-from puji.modalities.timelines.cleaning import moment, number, unit
+from puji.modalities.timelines.cleaning import moment, number
 from puji.modalities.timelines.codes import ancestors, load_mapping, normalised
 from puji.modalities.timelines.modality import Timelines
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
@@ -140,18 +140,6 @@ def test_halves_of_a_chinese_day(text, hour):
 
 def test_a_year_alone_is_its_middle():
     assert moment("1956年") == moment("1956") == moment("1956-07-01")
-
-
-@pytest.mark.parametrize(
-    ("texts", "told"),
-    [
-        (("×10⁹/L", "10^9/L", "x10*9/L", "10*9/L"), "10*9/L"),
-        (("µmol/L", "μmol/L", "umol/l"), "umol/L"),
-        (("次/分", "bpm"), "/min"),
-    ],
-)
-def test_spellings_of_a_unit(texts, told):
-    assert {unit(text) for text in texts} == {told}
 
 
 @given(st.text(max_size=20))

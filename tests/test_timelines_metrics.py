@@ -11,8 +11,9 @@ from puji.errors import Invalid
 from puji.modalities.timelines import fidelity, privacy
 from puji.modalities.timelines.hits import Ranks, ranks
 from puji.modalities.timelines.metrics import cohort_metrics
+from puji.modalities.timelines.modality import Timelines
 from puji.modalities.timelines.timeline import Event, Timeline
-from puji.modality import Raw
+from puji.modality import Metric, Raw
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +22,26 @@ def cohorts():
     return found[:1500], found[1500:3000], found[3000:]
 
 
-def score(samples, **references):
+def judged(samples, **references):
     told = {name: [Raw(one) for one in cohort] for name, cohort in references.items()}
-    return {name: one.value for name, one in cohort_metrics([Raw(one) for one in samples], told).items()}
+    return cohort_metrics([Raw(one) for one in samples], told)
+
+
+def score(samples, **references):
+    return {name: one.value for name, one in judged(samples, **references).items()}
+
+
+def verdict(metrics):
+    """The title of the section on privacy, and the finding of each check."""
+    (section,) = Timelines().verdict(metrics)
+    return section.title.key, [row["finding"].key.rpartition(".")[2] for row in section.table]
 
 
 def test_other_real_patients_are_alike_and_give_nobody_away(cohorts):
     train, test, other = cohorts
-    found = score(other, train=train, test=test)
+    metrics = judged(other, train=train, test=test)
+    assert verdict(metrics) == ("timelines.privacy.title.pass", ["pass"] * 3)
+    found = {name: one.value for name, one in metrics.items()}
     assert found["prevalence R2"] > 0.98 and found["co-occurrence R2"] > 0.95 and found["bigram R2"] > 0.8
     assert found["onset age KS"] < 0.12 and found["events per patient KS"] < 0.06
     assert 0.45 < found["discriminator AUROC"] < 0.55
@@ -39,10 +52,33 @@ def test_other_real_patients_are_alike_and_give_nobody_away(cohorts):
 def test_copies_of_the_training_patients_fail_in_privacy_alone(cohorts):
     train, test, _ = cohorts
     drawn = [train[i] for i in np.random.default_rng(0).integers(len(train), size=len(train))]
-    found = score(drawn, train=train, test=test)
+    metrics = judged(drawn, train=train, test=test)
+    assert verdict(metrics) == ("timelines.privacy.title.closer", ["closer"] * 3)
+    found = {name: one.value for name, one in metrics.items()}
     assert found["prevalence R2"] > 0.98 and 0.45 < found["discriminator AUROC"] < 0.55
     assert found["membership AUROC"] > 0.7 and found["distance ratio"] < 0.1
     assert found["exact copies"] == 1.0 > 10 * found["exact copies, real"]
+
+
+def test_privacy_cannot_be_told_from_few_patients_or_without_others(cohorts):
+    train, test, other = cohorts
+    title, found = verdict(judged(other[:60], train=train[60:120], test=test[60:120]))
+    assert title == "timelines.privacy.title.unclear" and found[1] == "unclear"
+    assert verdict(judged(other[:60], train=train[:60])) == ("timelines.privacy.unjudged", [])
+    assert not Timelines().verdict({"next event, nats": Metric(1.0, 5)})
+
+
+def test_a_verdict_names_its_numbers_in_both_languages():
+    rates = {"exact copies": Metric(0.02, 500, low=0.011), "exact copies, real": Metric(0.01, 400, high=0.03)}
+    metrics = {"prevalence R2": Metric(1.0, 1), "membership AUROC": Metric(0.56, 800, "", 0.52, 0.60)}
+    metrics |= {**rates, "distance ratio": Metric(0.97, 500, "up", 0.94, 1.0)}
+    assert verdict(metrics)[1] == ["unclear", "closer", "unclear"]
+    (section,) = Timelines().verdict(metrics)
+    for language in ("en", "zh"):
+        copies, attack, ratio = (list(row.values())[2] for row in section.rows(language))
+        assert "2.0" in copies and "1.0" in copies and "500" in copies
+        assert "0.56" in attack and "0.60" in attack and "0.97" in ratio and "0.95" in ratio
+        assert "{" not in copies + attack + ratio
 
 
 def test_a_cohort_with_shuffled_codes_fails_in_fidelity(cohorts):

@@ -9,6 +9,7 @@ import puji
 from puji.corpus import held_out
 from puji.modalities.timelines import hits
 from puji.modalities.timelines.demo import demo, sample
+from puji.modalities.timelines.timeline import YEAR
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,16 @@ def test_most_of_the_sample_is_familiar_and_what_was_never_seen_is_not(model):
 
 
 def test_a_cohort_as_asked(model):
-    batch = model.generate(12, sex="female", born="1950:1969", first="E11", seed=3)
+    batch = model.generate(6, sex="female", born="1950:1969", having="E11", seed=3)
     for one in batch.generated:
         assert one.record.sex == "female" and one.record.born // 10 in (195, 196)
-        assert one.record.events[0].code == "ICD10/E11"
+    ages = [next(event.age for event in one.events if event.code.startswith("ICD10/E11")) for one in batch.records]
+    assert np.median(ages) > 30 * YEAR, "type 2 diabetes comes to adults"
+    # They are just those with it among the lives that would have been drawn anyway: nothing else about them is chosen.
+    others = batch.attempts - sum(count for why, count in batch.refusals().items() if why.startswith("generate."))
+    plain = model.generate(others, sex="female", born="1950:1969", seed=3)
+    having = [one for one in plain.generated if any(e.code.startswith("ICD10/E11") for e in one.record.events)]
+    assert [one.record for one in having] == batch.records
 
 
 def test_men_and_women_get_what_only_they_can(model):

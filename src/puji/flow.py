@@ -18,7 +18,8 @@ from transformers import LlamaForCausalLM
 from puji.engine import decode as engine_decode
 from puji.engine import network as engine_network
 from puji.engine.vocabulary import Vocabulary
-from puji.modality import END, SPELLED, Grammar, Invalid, Modality, Raw, Record
+from puji.errors import Invalid
+from puji.modality import END, SPELLED, Grammar, Modality, Raw, Record
 
 
 def preprocess(modality: Modality[Record], source: Path) -> Iterator[Record | Invalid]:

@@ -18,7 +18,7 @@ from string import Template
 from typing import Any
 
 from puji.errors import Invalid
-from puji.language import LANGUAGES, catalogue, translate
+from puji.language import LANGUAGES, Text, catalogue, translate
 from puji.tables import flat, plain
 
 Picture = str | bytes
@@ -27,24 +27,6 @@ Picture = str | bytes
 MOST_ROWS = 60
 LONG = 48
 """Characters of a sentence in a table above which it may take several lines."""
-
-
-@dataclass(frozen=True)
-class Text:
-    """A message that is written in each language: its key in the catalogues and the values of its fields.
-
-    A field whose value is a `Text` is itself translated.
-    """
-
-    key: str
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-    def text(self, language: str) -> str:
-        """The message in ``language``."""
-        values = {
-            name: value.text(language) if isinstance(value, Text) else value for name, value in self.details.items()
-        }
-        return translate(self.key, language, **values)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import locale
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,3 +92,26 @@ def translate(key: str, language: str | None = None, **details: Any) -> str:
         return text.format(**details)
     except (KeyError, IndexError, ValueError, TypeError):
         return f"{text} {details}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A message that is written in each language: its key in the catalogues and the values of its fields.
+
+    A field whose value is a `Text` is itself translated. A key that no catalogue has is told as it is.
+    """
+
+    key: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def text(self, language: str) -> str:
+        """The message in ``language``."""
+        values = {
+            name: value.text(language) if isinstance(value, Text) else value for name, value in self.details.items()
+        }
+        return translate(self.key, language, **values)
+
+
+def worded(value: str, *keys: str) -> Text:
+    """The first of ``keys`` that the catalogues have; ``value`` itself if they have none."""
+    return Text(next((key for key in keys if key in catalogue(LANGUAGES[0])), value))

@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from puji.errors import Invalid
+from puji.language import Text, worded
 
 Record = TypeVar("Record")
 
@@ -342,6 +343,16 @@ class Modality(ABC, Generic[Record]):
         """
         return {self.name: str(record)}
 
+    @classmethod
+    def wording(cls, column: str, value: str) -> Text:
+        """What people read in a table where ``column`` holds the text ``value``, which files keep.
+
+        In the column "column" stand the names of columns themselves, in "predicted" those of estimates, in "metric" those of
+        figures of merit. Default: the message ``<name>.<column>.<value>`` where there is one.
+        """
+        condition = [f"{cls.name}.conditions.{value}.label"] if column in ("column", "predicted") else []
+        return worded(value, f"{cls.name}.{column}.{value}", *condition)
+
     def dump(self, record: Record) -> str:
         """The record as one line of text, for the cache of cleaned records. See `revive`."""
         return str(record)
@@ -409,6 +420,10 @@ class Modality(ABC, Generic[Record]):
         """Pictures (`puji.gallery.Figure`) that go with `metrics` in a report."""
         return ()
 
+    def verdict(self, metrics: Mapping[str, Metric]) -> Sequence[Any]:
+        """What ``metrics`` mean in plain words: sections (`puji.gallery.Section`) that stand at the top of a report."""
+        return ()
+
     def assess(
         self,
         model: Any,
@@ -433,7 +448,6 @@ __all__ = [
     "Estimate",
     "Futures",
     "Grammar",
-    "Invalid",
     "Metric",
     "Modality",
     "Nothing",

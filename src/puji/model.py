@@ -84,7 +84,8 @@ class Explanation:
 
     def aim(self) -> str:
         """What is explained, in the current language."""
-        name = label(self.target, f"{self.modality}.conditions.{self.target}.label")
+        keys = (f"{self.modality}.{kind}" for kind in (f"predicted.{self.target}", f"conditions.{self.target}.label"))
+        name = label(self.target, *keys)
         own = f"{self.modality}.explained"
         return translate(own, target=name) if has_text(own) else name
 

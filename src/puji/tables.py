@@ -98,6 +98,21 @@ class TableRows:
         self.rows.append(row)
 
 
+class ChosenRows:
+    """Of each row the ``columns``, in this order, for ``rows``. Raises Invalid where a row has none of such a name."""
+
+    def __init__(self, rows: Rows, columns: Sequence[str]) -> None:
+        self.rows = rows
+        self.columns = columns
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Write one row."""
+        for name in self.columns:
+            if name not in row:
+                raise Invalid("cli.no_column", source="--columns", name=name[:40], known=", ".join(row))
+        self.rows.write({name: row[name] for name in self.columns})
+
+
 @contextmanager
 def table(target: Path) -> Iterator[Rows]:
     """Rows of a csv, jsonl or parquet file, by its ending; it appears whole when all are written, or not at all.

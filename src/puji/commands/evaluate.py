@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from puji.commands.fields import checked, field_options, modality_class, take_asked, typed_as
 from puji.commands.generate import load, model_option
@@ -13,11 +15,10 @@ from puji.commands.judge import Refused, out_options, records_of
 from puji.commands.output import as_table, check_out, exists, note, progress, rows_to
 from puji.errors import Invalid
 from puji.files import atomic_write
-from puji.language import catalogue, current, has_text, translate
+from puji.language import Text, current, has_text, translate
 from puji.tables import TABLES
 
 if TYPE_CHECKING:
-    from puji.gallery import Text
     from puji.modality import Assessment, Raw
 
 FEW = 10_000
@@ -48,6 +49,7 @@ def evaluate_command(name: str) -> Command:
                 for key, metric in found.metrics.items():
                     told = heading(name, key).text(current()) if as_table(out, form) else key
                     rows.write(metric_row(told, metric))
+        tell_verdict(modality_class(name)().verdict(found.metrics))
         for text in cautions(name, found.metrics):
             note("cli.note", text=text)
         if out is not None:
@@ -97,7 +99,7 @@ def predicted(name: str, given: str, model: Any, ask: Any) -> tuple[Assessment, 
 def report(name: str, found: Assessment, card: Mapping[str, Any]) -> str:
     """One HTML page of an evaluation."""
     from puji import gallery
-    from puji.gallery import Chapter, Section, Text
+    from puji.gallery import Chapter, Section
 
     columns = ("metric", "value", "low", "high", "n")
     rows = [
@@ -105,10 +107,23 @@ def report(name: str, found: Assessment, card: Mapping[str, Any]) -> str:
         for key, one in found.metrics.items()
     ]
     heads = {column: Text(f"cli.column.{column}") for column in columns}
-    sections = [Section(Text("report.figures"), Text("report.interval"), table=rows, columns=heads)]
+    sections = [
+        *modality_class(name)().verdict(found.metrics),
+        Section(Text("report.figures"), Text("report.interval"), table=rows, columns=heads),
+    ]
     if pictures := found.figures():
         sections.append(Section(Text("report.pictures"), None, pictures))
     return gallery.page([Chapter(name, card, sections)], current(), kind="report")
+
+
+def tell_verdict(sections: Sequence[Any]) -> None:
+    """Say on stderr what the figures mean: the title of each section, each row of its table, its note."""
+    for section in sections:
+        click.echo(section.title.text(current()), err=True)
+        for row in section.rows(current()):
+            click.echo("  " + translate("cli.colon").join(map(str, row.values())), err=True)
+        if section.note is not None:
+            click.echo("  " + section.note.text(current()), err=True)
 
 
 def cautions(name: str, metrics: Mapping[str, Any]) -> list[str]:
@@ -141,10 +156,8 @@ def contents(modality: Any, path: Path) -> list[Raw | Invalid]:
 
 def heading(name: str, metric: str) -> Text:
     """The name of a metric for people: each of its parts, which commas divide, by the message ``<name>.metric.<part>``."""
-    from puji.gallery import Text
-
     first, comma, rest = metric.partition(", ")
-    told = Text(key if (key := f"{name}.metric.{first}") in catalogue("en") else first)
+    told = modality_class(name).wording("metric", first)
     return Text("report.metric_of", {"what": told, "rest": heading(name, rest)}) if comma else told
 
 

@@ -12,7 +12,17 @@ import click
 from puji import registry
 from puji.commands.fields import checked, field_options, modality_class, take_asked
 from puji.commands.interface import COUNT, PATH, POSITIVE, SEED, SHARE, WHOLE, Command, option
-from puji.commands.output import FORMATS, as_table, check_out, note, on_terminal, progress, rows_to
+from puji.commands.output import (
+    FORMATS,
+    as_table,
+    check_columns,
+    check_out,
+    columns_option,
+    note,
+    on_terminal,
+    progress,
+    rows_to,
+)
 from puji.errors import Invalid
 from puji.language import has_text, translate
 from puji.tables import TABLES
@@ -33,6 +43,7 @@ def generate_command(name: str) -> Command:
             *field_options(name, "Conditions"),
             out_records(name),
             option("--format", "form", kind=FORMATS),
+            columns_option(),
             option("--seed", kind=SEED, default="0", show_default=True, metavar="cli.metavar.number"),
             option("--temperature", kind=POSITIVE, default="1", show_default=True, metavar="cli.metavar.value"),
             option("--top-k", kind=WHOLE, metavar="cli.metavar.number"),
@@ -84,6 +95,7 @@ def generate(
     n: int,
     out: Path | None,
     form: str | None,
+    columns: tuple[str, ...] | None,
     model: Path | None,
     seed: int,
     no_grammar: bool,
@@ -93,6 +105,7 @@ def generate(
     modality = modality_class(name)
     conditions = checked(modality.Conditions, asked)
     check_out(out, form, known_endings(modality))
+    check_columns(columns, out, [ending for ending in TABLES if ending not in modality.formats])
     loaded = load(name, model)
     from puji.generation import Drawing
 
@@ -103,7 +116,7 @@ def generate(
     made = 0
     drawn = loaded.stream(n, batch, Drawing(grammar=not no_grammar, **how))
     # Closed at once also on an error, so that no thread draws on.
-    with closing(drawn), sink(batch, out, form) as take, progress("cli.generating", n, visible) as advance:
+    with closing(drawn), sink(batch, out, form, columns) as take, progress("cli.generating", n, visible) as advance:
         for one in drawn:
             take(one)
             made += 1
@@ -117,11 +130,13 @@ def generate(
 
 
 @contextmanager
-def sink(batch: Any, out: Path | None, form: str | None) -> Iterator[Callable[[Any], None]]:
+def sink(
+    batch: Any, out: Path | None, form: str | None, columns: tuple[str, ...] | None
+) -> Iterator[Callable[[Any], None]]:
     """What takes each record of ``batch``: rows are written as they come, other formats once all records are there."""
     ending = "" if out is None else out.suffix.lower()
     if out is None or (ending in TABLES and ending not in batch.modality.formats):
-        with rows_to(out, form, batch.modality.name) as rows:
+        with rows_to(out, form, batch.modality.name, columns) as rows:
             yield lambda one: rows.write(batch.row(one))
     else:
         yield batch.generated.append

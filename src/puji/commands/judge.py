@@ -14,11 +14,22 @@ import click
 from puji.commands.fields import checked, field_options, modality_class, take_asked
 from puji.commands.generate import load, model_option
 from puji.commands.interface import PATH, Argument, Command, one_of, option
-from puji.commands.output import FORMATS, as_table, check_out, exists, note, rows_to
+from puji.commands.output import (
+    FORMATS,
+    as_table,
+    check_columns,
+    check_out,
+    columns_option,
+    exists,
+    form_of,
+    note,
+    rows_to,
+    shown,
+)
 from puji.errors import Invalid
 from puji.figures import ENDINGS, titled
 from puji.files import atomic_write, whole
-from puji.language import has_text, label, translate
+from puji.language import current, has_text, translate
 from puji.tables import TABLES, united
 
 SHOWN = 20
@@ -147,11 +158,19 @@ class Refused:
 def predict_command(name: str) -> Command:
     """``puji predict <name> INPUT``, with what may be asked as options."""
 
-    def run(given: str, out: Path | None, form: str | None, model: Path | None, **values: Any) -> None:
+    def run(
+        given: str,
+        out: Path | None,
+        form: str | None,
+        columns: tuple[str, ...] | None,
+        model: Path | None,
+        **values: Any,
+    ) -> None:
         ask = checked(modality_class(name).Ask, take_asked(values))
         pictures = tuple(ENDINGS.values()) if draws_answers(name) else ()
         own = modality_class(name).answer_formats
         check_out(out, form, (*TABLES, *own, *pictures))
+        check_columns(columns, out)
         loaded = load(name, model)
         refused = Refused()
         found = refused.sift(answers(loaded, given, ask))
@@ -167,16 +186,19 @@ def predict_command(name: str) -> Command:
                 refused.close()
         else:
             alone, kept, silent = None, [], 0
-            with rows_to(out, form, name) as rows:
+            streamed = columns is None and form_of(out, form) == "jsonl"
+            with rows_to(out, form, name, columns) as rows:
                 for one, answer in found:
                     row = answer_row(loaded.modality, one, answer)
                     silent += not answer.estimates
-                    if not as_table(out, form):
+                    if streamed:  # each line tells its own columns
+                        rows.write(row)
+                    elif not as_table(out, form):
                         kept.append(row)
                     elif one.source:
                         kept.append(brief(row, answer))
                     else:
-                        click.echo(f"{translate('cli.column.record')}  {row['record']}")
+                        click.echo(f"{translate('cli.column.record')}  {shown(row['record'], name, 'record')}")
                         kept += estimate_rows(name, answer)
                         alone = answer
                 for row in united(kept):  # what is estimated may differ from record to record
@@ -190,7 +212,10 @@ def predict_command(name: str) -> Command:
             note("cli.written", path=out)
         note("cli.research_use")
 
-    params = [input_argument(), *field_options(name, "Ask"), *out_options(f"{name}.answer_formats"), model_option()]
+    params = [
+        *(input_argument(), *field_options(name, "Ask"), *out_options(f"{name}.answer_formats")),
+        *(columns_option(), model_option()),
+    ]
     return Command(name, "cli.predict", run, params)
 
 
@@ -216,9 +241,15 @@ def answer_row(modality: Any, one: Given, answer: Any) -> dict[str, Any]:
 
 
 def brief(row: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """``row`` for the terminal: what was asked comes first, and a record is cut to half of the width."""
+    """``row`` for the terminal: what was asked comes first, beside what it refers to; a record is cut to half of the width."""
     record, room = str(row["record"]), shutil.get_terminal_size().columns // 2
-    first = {name: row[name] for name in ("line", "record", "familiar", *answer.estimates)}
+    asked, told = [], None
+    for name, estimate in answer.estimates.items():
+        if estimate.about is not None and estimate.about != told:  # of several horizons the first says it
+            told = estimate.about
+            asked.append(f"{name}_about")
+        asked.append(name)
+    first = {name: row[name] for name in ("line", "record", "familiar", *asked)}
     return {**first, **row, "record": record if len(record) <= room else f"{record[: room - 1]}…"}
 
 
@@ -226,7 +257,7 @@ def estimate_rows(name: str, answer: Any) -> Iterator[dict[str, Any]]:
     """One table row per estimate, for people who asked about one record."""
     referring = any(estimate.about is not None for estimate in answer.estimates.values())
     for key, estimate in answer.estimates.items():
-        told = label(key, f"{name}.conditions.{key}.label", f"{name}.estimates.{key}")
+        told = modality_class(name).wording("predicted", key).text(current())
         value = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "unit": estimate.unit}
         yield {"predicted": told, **({"about": estimate.about} if referring else {}), **value}
 

@@ -28,6 +28,9 @@ from puji.engine.sizes import SIZES
 from puji.errors import Invalid
 from puji.language import label, translate
 
+FEW = 100
+"""Training records below which a warning is due: of a tenth that is held out (the default) not ten are left to judge by."""
+
 
 class Story:
     """What a training run tells, said on stderr: refused records always, the rest unless ``quiet``."""
@@ -53,6 +56,8 @@ class Story:
             details = {**details, "why": label(self.stopped, f"fit.why.{self.stopped}")}
         if not self.quiet:
             note(key, **details)
+        if key == "fit.read" and details["training"] < FEW:
+            note("cli.note", text=translate("fit.few", **details))
 
 
 def fit_command(name: str) -> Command:

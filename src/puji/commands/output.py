@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +11,12 @@ from typing import Any, TextIO
 
 import click
 
-from puji.commands.interface import one_of
+from puji.commands.fields import modality_class
+from puji.commands.interface import Typed, one_of, option
 from puji.errors import Invalid
 from puji.files import check_writable
-from puji.language import has_text, label, translate
-from puji.tables import TABLES, CsvRows, JsonRows, Rows, TableRows, plain, table
+from puji.language import current, has_text, label, translate
+from puji.tables import TABLES, ChosenRows, CsvRows, JsonRows, Rows, TableRows, plain, table
 
 FORMATS = one_of("table", "csv", "jsonl")
 
@@ -48,6 +50,12 @@ def check_out(out: Path | None, form: str | None, known: Sequence[str] = TABLES)
     check_writable(out)
 
 
+def check_columns(columns: Sequence[str] | None, out: Path | None, tables: Sequence[str] = TABLES) -> None:
+    """Raise Invalid if ``--columns`` is asked for where ``out`` is none of the ``tables``."""
+    if columns is not None and out is not None and out.suffix.lower() not in tables:
+        raise Invalid("cli.columns_table", out=str(out))
+
+
 def check_folder(out: Path) -> None:
     """Raise Invalid now if no folder could be made at ``out`` later."""
     place = next(path for path in (out.absolute(), *out.absolute().parents) if exists(path))
@@ -59,19 +67,43 @@ def check_folder(out: Path) -> None:
         raise Invalid(refusal.reason, source=f"--out {out}", **refusal.details) from refusal
 
 
+def columns_option() -> click.Option:
+    """``--columns``."""
+    return option("--columns", kind=COLUMNS, metavar="cli.metavar.names")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in re.split("[,，]", text) if part.strip()))
+    if not names:
+        raise ValueError(text)
+    return names
+
+
+COLUMNS = Typed("columns", _names, "cli.not_names")
+
+
 @contextmanager
-def rows_to(out: Path | None, form: str | None, modality: str = "") -> Iterator[Rows]:
+def rows_to(
+    out: Path | None, form: str | None, modality: str = "", columns: Sequence[str] | None = None
+) -> Iterator[Rows]:
     """Where rows go: the file ``out`` (csv, jsonl or parquet), or stdout in the format ``form``.
 
-    ``modality``: whose catalogue has the headings of the columns, where people read the table.
+    ``modality``: whose words people read in the table; ``columns``: which ones are wanted, in which order; None: all.
     """
-    with _stdout(form, modality) if out is None else table(out) as rows:
-        yield rows
+    with _stdout(form, modality, folded=columns is not None) if out is None else table(out) as rows:
+        yield rows if columns is None else ChosenRows(rows, columns)
 
 
 def as_table(out: Path | None, form: str | None) -> bool:
     """Whether the result is shown as a table for people."""
     return out is None and (form == "table" or (form is None and on_terminal()))
+
+
+def form_of(out: Path | None, form: str | None) -> str:
+    """The format that rows get: "table", "csv", "jsonl" or "parquet"."""
+    if out is not None:
+        return out.suffix.lower()[1:]
+    return "table" if as_table(None, form) else form or "csv"
 
 
 def on_terminal() -> bool:
@@ -80,21 +112,21 @@ def on_terminal() -> bool:
 
 
 @contextmanager
-def _stdout(form: str | None, modality: str) -> Iterator[Rows]:
+def _stdout(form: str | None, modality: str, folded: bool) -> Iterator[Rows]:
     if sys.stdout is None:
         raise Invalid("cli.no_stdout")
     if as_table(None, form):
         kept = TableRows()
         yield kept
         if kept.rows:
-            print_table(kept.rows, modality)
+            print_table(kept.rows, modality, folded=folded)
     else:
         yield JsonRows(sys.stdout) if form == "jsonl" else CsvRows(sys.stdout)
     sys.stdout.flush()
 
 
-def shown(value: Any) -> str:
-    """``value`` as people read it in a table."""
+def shown(value: Any, modality: str = "", column: str = "") -> str:
+    """``value`` as people read it in the ``column`` of a table of ``modality``."""
     value = plain(value)
     if value is None:
         return "–"
@@ -102,22 +134,29 @@ def shown(value: Any) -> str:
         return translate("cli.yes" if value else "cli.no")
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1 else f"{value:,.2f}"
+    if isinstance(value, str) and modality:
+        return str(modality_class(modality).wording(column, value).text(current()))
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def heading(name: str, modality: str = "") -> str:
     """The column ``name`` of ``modality`` as people read it, where the catalogues have it."""
-    told = label(name, f"{modality}.column.{name}", f"cli.column.{name}", f"{modality}.conditions.{name}.label")
+    told = modality_class(modality).wording("column", name).text(current()) if modality else name
+    told = label(name, f"cli.column.{name}") if told == name else told
+    told = modality_class(modality).wording("predicted", name).text(current()) if modality and told == name else told
     whole, _, part = name.rpartition("_")
     if told == name and whole and has_text(f"cli.column_of.{part}"):
         return translate(f"cli.column_of.{part}", name=heading(whole, modality))
     return told
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], modality: str = "", stream: TextIO | None = None) -> None:
+def print_table(
+    rows: Sequence[Mapping[str, Any]], modality: str = "", stream: TextIO | None = None, *, folded: bool = False
+) -> None:
     """Print ``rows`` of ``modality``; a single one is printed upright, a name and a value a line.
 
-    Columns that do not fit beside each other are left out and named below: a table folded to slivers helps nobody.
+    Columns that do not fit beside each other are left out and named below: a table folded to slivers helps nobody, unless all
+    of them were asked for (``folded``).
     """
     from rich import box
     from rich.console import Console
@@ -133,16 +172,16 @@ def print_table(rows: Sequence[Mapping[str, Any]], modality: str = "", stream: T
         printed.add_column(style="bold")
         printed.add_column(overflow="fold")
         for name, value in rows[0].items():
-            printed.add_row(Text(heading(name, modality)), Text(shown(value)))
+            printed.add_row(Text(heading(name, modality)), Text(shown(value, modality, name)))
     else:
-        widths = fitting(rows, console.width, modality)
+        widths = fitting(rows, 10**6 if folded else console.width, modality)
         names = list(widths)
         for name, width in widths.items():
             numeric = all(isinstance(plain(row.get(name)), int | float | None) for row in rows)
             told = Text(heading(name, modality))
             printed.add_column(told, justify="right" if numeric else "left", overflow="fold", max_width=width)
         for row in rows:
-            printed.add_row(*(Text(shown(row.get(name))) for name in names))
+            printed.add_row(*(Text(shown(row.get(name), modality, name)) for name in names))
     console.print(printed)
     if left := [name for name in rows[0] if name not in names]:
         note("cli.more_columns", names=", ".join(left))
@@ -160,7 +199,9 @@ def fitting(rows: Sequence[Mapping[str, Any]], width: int, modality: str = "") -
         told = heading(name, modality)
         # A long Chinese heading can be broken anywhere, one of four characters (eight cells) and others only between words.
         longest = max(len(word) if word.isascii() else min(cell_len(word), 8) for word in told.split() or [""])
-        needed = max(longest, (cell_len(told) + 1) // 2, *(cell_len(shown(row.get(name))) for row in rows))
+        needed = max(
+            longest, (cell_len(told) + 1) // 2, *(cell_len(shown(row.get(name), modality, name)) for row in rows)
+        )
         width -= needed + 3
         if found and width < 0:
             break

@@ -19,8 +19,8 @@ import torch
 from scipy import linalg
 from torch import nn
 
+from puji.errors import Invalid
 from puji.modalities.molecules.analysis import Progress, silent
-from puji.modality import Invalid
 
 WEIGHTS = "ChemNet v0.13 (fcd package)"
 PADDED = 350

@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from rdkit.Chem import QED
 
+from puji.errors import Invalid
 from puji.modalities.molecules import fragments
 from puji.modalities.molecules.molecule import canonical, parse
 from puji.modalities.molecules.properties import PROPERTIES
-from puji.modality import Invalid
 from puji.options import Range
 
 

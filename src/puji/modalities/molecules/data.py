@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from puji.modality import Invalid
+from puji.errors import Invalid
 from puji.public import DataSet
 
 FOLDERS = {

@@ -11,8 +11,8 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from puji.gallery import Figure, Section, Text, sections
-from puji.language import LANGUAGES
+from puji.gallery import Figure, Section, sections
+from puji.language import LANGUAGES, Text
 from puji.modalities.molecules import fragments
 from puji.modalities.molecules.draw import molecule_svg
 from puji.modalities.molecules.molecule import parse

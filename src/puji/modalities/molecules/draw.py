@@ -13,9 +13,10 @@ from rdkit.Chem import rdBase
 from rdkit.Chem.Draw import rdMolDraw2D
 
 from puji import figures
+from puji.errors import Invalid
 from puji.modalities.molecules.molecule import parse
 from puji.modalities.molecules.tokens import MOL, text
-from puji.modality import END, Invalid
+from puji.modality import END
 
 PANEL = (260, 220)
 """Width and height of one molecule in a grid, in pixels."""

@@ -16,9 +16,9 @@ from rdkit import Chem
 from rdkit.Chem import rdBase, rdFingerprintGenerator
 from rdkit.DataStructs import ExplicitBitVect, TanimotoSimilarity
 
+from puji.errors import Invalid
 from puji.modalities.molecules.molecule import Molecule, canonical, parse
 from puji.modalities.molecules.similarity import BITS, RADIUS
-from puji.modality import Invalid
 
 LINKERS = 0.25
 """Share of the training cuts whose missing part is the middle piece between two kept ends."""

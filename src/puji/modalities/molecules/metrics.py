@@ -18,12 +18,13 @@ from rdkit import rdBase
 from scipy.stats import wasserstein_distance
 
 from puji.arrays import load_arrays, pack_strings, save_arrays, unpack_strings
+from puji.errors import Invalid
 from puji.intervals import average, proportion
 from puji.modalities.molecules import chemnet
 from puji.modalities.molecules.analysis import COMPARED, Progress, analyse, canonical, canonical_hashes, hashes, silent
 from puji.modalities.molecules.data import MOSES, Split, moses_file, moses_split
 from puji.modalities.molecules.similarity import SimilarityIndex, scan, similarity_index
-from puji.modality import Invalid, Metric
+from puji.modality import Metric
 from puji.public import cache_folder
 
 VERSION = 1

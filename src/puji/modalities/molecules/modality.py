@@ -12,6 +12,7 @@ from rdkit import Chem
 from rdkit.Chem import rdBase, rdMolDescriptors
 
 from puji.arrays import pack_strings, unpack_strings
+from puji.errors import Invalid
 from puji.modalities.molecules import conditions, fragments, views
 from puji.modalities.molecules.bins import Bins
 from puji.modalities.molecules.data import MOSES
@@ -35,7 +36,7 @@ from puji.modalities.molecules.tokens import (
     vocabulary_tokens,
 )
 from puji.modalities.molecules.write import FORMATS, write
-from puji.modality import Candidate, Candidates, Estimate, Grammar, Invalid, Metric, Modality, Raw, View
+from puji.modality import Candidate, Candidates, Estimate, Grammar, Metric, Modality, Raw, View
 from puji.options import Range
 
 

@@ -11,7 +11,7 @@ from rdkit.Chem import rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-from puji.modality import Invalid
+from puji.errors import Invalid
 
 LONGEST = 1000
 """The longest SMILES looked at, in characters: beyond it a text is refused before it is parsed."""

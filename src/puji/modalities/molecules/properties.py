@@ -16,8 +16,8 @@ from types import MappingProxyType, ModuleType
 from rdkit import Chem
 from rdkit.Chem import QED, Descriptors, FilterCatalog, RDConfig, rdMolDescriptors
 
+from puji.errors import Invalid
 from puji.modalities.molecules.filters import MOSES_ATOMS, mcf_alerts, passes_moses_filters
-from puji.modality import Invalid
 
 
 @cache

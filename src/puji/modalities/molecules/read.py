@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 import polars.selectors as cs
 
+from puji.errors import Invalid
 from puji.modalities.molecules.molecule import parse
-from puji.modality import Invalid, Raw
+from puji.modality import Raw
 from puji.sources import cells, chunks, each_file, ending, parquet
 from puji.text import Line, lines
 

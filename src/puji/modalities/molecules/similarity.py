@@ -16,7 +16,7 @@ import numpy as np
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
-from puji.modality import Invalid
+from puji.errors import Invalid
 
 RADIUS = 2
 BITS = 1024

@@ -9,9 +9,9 @@ from typing import Any
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
+from puji.errors import Invalid
 from puji.files import whole
 from puji.modalities.molecules.molecule import parse
-from puji.modality import Invalid
 
 FORMATS = (".sdf", ".smi")
 

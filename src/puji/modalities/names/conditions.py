@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from puji.errors import Invalid
 from puji.modalities.names.stems import Stem, find, forbidden, search
 from puji.modalities.names.tokens import KINDS, LETTERS, LONGEST, MOST_SYLLABLES, SHORTEST, SUFFIX_LENGTH, Kind
-from puji.modality import Invalid
 from puji.options import Range
 
 MOST_FIRST = 3

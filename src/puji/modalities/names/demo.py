@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from puji.gallery import Figure, Section, Text, sections
-from puji.language import LANGUAGES, translate
+from puji.gallery import Figure, Section, sections
+from puji.language import LANGUAGES, Text, translate
 from puji.modalities.names.draw import picture
 from puji.modalities.names.suffix import doses
 from puji.modalities.names.tokens import Name

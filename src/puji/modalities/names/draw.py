@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from puji import figures
+from puji.errors import Invalid
 from puji.language import current, translate
-from puji.modality import Invalid
 
 MOST_DRAWN = 40
 """Names in one picture; of more, the first are drawn."""

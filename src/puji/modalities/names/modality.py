@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +11,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from puji.arrays import pack_strings, unpack_strings
-from puji.language import current, translate
+from puji.errors import Invalid
+from puji.language import Text, current, translate
 from puji.modalities.names import conditions as wanted
 from puji.modalities.names import views
 from puji.modalities.names.data import get_drug_names, load_lists
@@ -40,7 +42,7 @@ from puji.modalities.names.tokens import (
     syllables,
     syllables_token,
 )
-from puji.modality import END, Candidate, Candidates, Estimate, Grammar, Invalid, Metric, Modality, Raw, View
+from puji.modality import END, Candidate, Candidates, Estimate, Grammar, Metric, Modality, Raw, View
 from puji.options import Range
 
 USUAL = 0.9
@@ -289,6 +291,18 @@ class Names(Modality[Name]):
             "flags": " ".join(flags(found)),
             "notice": translate("names.notice"),
         }
+
+    @classmethod
+    def wording(cls, column: str, value: str) -> Text:
+        """The known names of a screening, and how similar each is, by rank; a record by its name and kind."""
+        kind, colon, name = value.partition(":")
+        if column == "record" and colon:
+            return Text("names.told", {"kind": Text(f"names.kind.{kind}"), "name": name})
+        found = re.fullmatch(r"nearest_(\d+)(_about)?", value) if column in ("column", "predicted") else None
+        if found is None:
+            return super().wording(column, value)
+        scored = column == "column" and not found[2]
+        return Text("names.similarity" if scored else "names.similar", {"rank": found[1]})
 
     def revive(self, line: str) -> Name:
         """The name that `dump` gave."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
+from puji.errors import Invalid
 from puji.modalities.names.tokens import KINDS
-from puji.modality import Invalid, Raw
+from puji.modality import Raw
 from puji.sources import cells, chunks, each_file, ending, parquet
 from puji.text import told_lines
 

@@ -16,11 +16,11 @@ from typing import Any
 import numba
 import numpy as np
 
+from puji.errors import Invalid
 from puji.modalities.names import phonetic
 from puji.modalities.names.stems import TELLING, Stem, before_stem, carried, forbidden
 from puji.modalities.names.suffix import doses, suffix_faults
 from puji.modalities.names.tokens import LONGEST, Name, clean
-from puji.modality import Invalid
 from puji.sources import cells, each_file, ending
 from puji.text import told_lines
 

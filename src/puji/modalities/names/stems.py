@@ -12,7 +12,7 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
-from puji.modality import Invalid
+from puji.errors import Invalid
 
 Place = Literal["suffix", "prefix", "infix"]
 TELLING = 3

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from puji.modality import END, Invalid
+from puji.errors import Invalid
+from puji.modality import END
 
 SHORTEST, LONGEST = 3, 24
 """Letters of a name."""

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from puji import gallery
-from puji.gallery import Chapter, Figure, Section, Text
-from puji.language import LANGUAGES, current
+from puji.gallery import Chapter, Figure, Section
+from puji.language import LANGUAGES, Text, current
 from puji.modalities.plans import words
 from puji.modalities.plans.draw import alternatives
 from puji.modalities.plans.plan import Plan

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from puji import figures
-from puji.gallery import Figure, Text
+from puji.errors import Invalid
+from puji.gallery import Figure
 from puji.intervals import clustered, proportion
-from puji.language import LANGUAGES, translate
+from puji.language import LANGUAGES, Text, translate
 from puji.modalities.timelines import hits
 from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.conditions import Ask, Outcome, horizons, outcome_within, within
@@ -20,7 +21,8 @@ from puji.modalities.timelines.draw import Naming, short
 from puji.modalities.timelines.fidelity import auroc, cross_validated
 from puji.modalities.timelines.future import asked_of
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
-from puji.modality import Assessment, Invalid, Metric
+from puji.modality import Assessment, Metric
+from puji.resampling import resampled
 
 LANDMARKS = tuple(float(age) for age in range(20, 91, 5))
 """Ages in years at which patients may be asked about."""
@@ -74,9 +76,8 @@ def assess(
     asked = [one for one in rows if min(one.came.sum(), len(one.came) - one.came.sum()) >= LEAST]
     # Who asks about few patients should see that no outcome is left to judge.
     found["outcomes judged"] = Metric(len(asked), len(rows))
-    rng = np.random.default_rng(seed)
     for one in asked:
-        found |= figures_of(one, rng)
+        found |= figures_of(one, seed)
     return Assessment(found, lambda: [_calibration(one, book.name) for one in asked])
 
 
@@ -152,7 +153,7 @@ def _asked(name: str, rows: np.ndarray, seed: int) -> Asked:
     return Asked(name, risk, came, cross_validated(inputs, came, seed))
 
 
-def figures_of(one: Asked, rng: np.random.Generator) -> dict[str, Metric]:
+def figures_of(one: Asked, seed: int) -> dict[str, Metric]:
     """AUROC, that of age and sex, AUPRC, Brier score, calibration slope, what came over what was expected."""
     measures: dict[str, tuple[Callable[[np.ndarray], float], str]] = {
         "AUROC": (lambda rows: auroc(one.risk[rows], one.came[rows]), "up"),
@@ -164,11 +165,10 @@ def figures_of(one: Asked, rng: np.random.Generator) -> dict[str, Metric]:
         "observed over expected": (lambda rows: float(one.came[rows].sum() / max(one.risk[rows].sum(), 1e-9)), ""),
     }
     size = len(one.came)
-    drawn = [rng.integers(size, size=size) for _ in range(RESAMPLES)]
     found = {}
     for name, (measure, better) in measures.items():
-        low, high = np.nanquantile([measure(rows) for rows in drawn], (0.025, 0.975))
-        found[f"{one.name}, {name}"] = Metric(measure(np.arange(size)), size, better, float(low), float(high))
+        low, high = resampled(measure, size, RESAMPLES, seed)
+        found[f"{one.name}, {name}"] = Metric(measure(np.arange(size)), size, better, low, high)
     return found
 
 

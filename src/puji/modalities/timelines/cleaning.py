@@ -11,14 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from time import time
 from typing import Literal, NamedTuple
 
 import polars as pl
 
+from puji.errors import Invalid
 from puji.modalities.timelines.clock import OLDEST
-from puji.modalities.timelines.codes import is_death, normalised
+from puji.modalities.timelines.codes import LOCAL, is_death, normalised, pair
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline
-from puji.modality import Invalid, Raw
+from puji.modality import Raw
+from puji.units import ucum
 
 Kind = Literal["event", "birth", "sex", "end"]
 HELD = 200_000
@@ -31,29 +34,14 @@ SEXES: dict[str, Sex] = {
     **dict.fromkeys(("female", "f", "女", "女性", "2", "8532", "gender//f", "gender//female"), "female"),
     **dict.fromkeys(("male", "m", "男", "男性", "1", "8507", "gender//m", "gender//male"), "male"),
 }
-UNITS = {
-    **dict.fromkeys(("mg/dl", "mg/100ml"), "mg/dL"),
-    **dict.fromkeys(("mmol/l", "mmol/升"), "mmol/L"),
-    **dict.fromkeys(("g/l",), "g/L"),
-    **dict.fromkeys(("g/dl",), "g/dL"),
-    **dict.fromkeys(("percent", "％"), "%"),
-    **dict.fromkeys(("mmhg", "mm[hg]", "毫米汞柱"), "mm[Hg]"),
-    **dict.fromkeys(("bpm", "beats/min", "次/分", "/min", "{beats}/min"), "/min"),
-    **dict.fromkeys(("kg/m2", "kg/m^2", "kg/m²"), "kg/m2"),
-    **dict.fromkeys(("公斤", "kg"), "kg"),
-    **dict.fromkeys(("厘米", "cm"), "cm"),
-    **dict.fromkeys(("celsius", "°c", "℃", "cel"), "Cel"),
-    **dict.fromkeys(("μmol/l", "umol/l", "mcmol/l"), "umol/L"),
-    **dict.fromkeys(("μg/l", "ug/l", "mcg/l"), "ug/L"),
-    **dict.fromkeys(("μiu/ml", "uiu/ml", "miu/l"), "m[IU]/L"),
-}
-"""Spellings in lower case -> UCUM."""
 
 
 class Row(NamedTuple):
     """One thing that a file tells about a subject.
 
     ``time``: seconds since 1970; ``age``: days; of an event at least one of them. ``code``: of an event; the word of a sex.
+    ``answer``: a result that is no number, see `Reading`; ``remark``: reason to be counted though the row is kept;
+    ``synthetic``: of no real patient.
     """
 
     subject: str
@@ -64,6 +52,9 @@ class Row(NamedTuple):
     value: float | None
     unit: str
     line: int
+    answer: str = ""
+    remark: str = ""
+    synthetic: bool = False
 
 
 _SCHEMA = {
@@ -75,6 +66,9 @@ _SCHEMA = {
     "value": pl.Float64,
     "unit": pl.String,
     "line": pl.Int64,
+    "answer": pl.String,
+    "remark": pl.String,
+    "synthetic": pl.Boolean,
     "source": pl.String,
 }
 
@@ -166,6 +160,7 @@ def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Ti
     birth = _born([row for row, _ in rows]) if birth is None else birth
     times = [row.time for row, _ in rows if row.kind == "event" and row.time is not None]
     start = birth if birth is not None else min(times, default=0.0)
+    rows = list(_until_today(rows, times, refused))
     dead = [row for row, _ in rows if row.kind == "event" and is_death(row.code)]
     deaths = [age for row in dead if (age := _age(row, start)) is not None and age >= 0]
     death = min(deaths, default=None)
@@ -183,12 +178,10 @@ def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Ti
             else:
                 end = max(end, age)
             continue
-        event = _event(row, age, death, source, refused)
-        if event is None:
-            continue
-        if event in found:
-            refused.add("timelines.read.duplicate", source, row.line)
-        found.add(event)
+        for event in _events(row, age, death, source, refused):
+            if event in found:
+                refused.add("timelines.read.duplicate", source, row.line)
+            found.add(event)
     if not found:
         return None
     ordered = sorted(found, key=lambda event: (event.age, event.code == DEATH, event.code, event.value or 0.0))
@@ -197,8 +190,22 @@ def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Ti
     return Timeline(sex, born, tuple(ordered), last if death is not None else max(last, end), subject)
 
 
-def _event(row: Row, age: float | None, death: float | None, source: str, refused: Refusals) -> Event | None:
-    """The event of a row; None, counted, if it cannot be."""
+def _until_today(
+    rows: Iterable[tuple[Row, str]], times: Iterable[float], refused: Refusals
+) -> Iterator[tuple[Row, str]]:
+    """``rows`` without events that are dated after today; ``times``: of all events, in seconds since 1970."""
+    today = time() + DAY  # it is tomorrow somewhere
+    if min(times, default=0.0) > today:
+        today = math.inf  # dates that are shifted to hide whose they are, as in MIMIC, lie far ahead all together
+    for row, source in rows:
+        if row.kind == "event" and row.time is not None and row.time > today and not row.synthetic:
+            refused.add("timelines.read.future", source, row.line)
+        else:
+            yield row, source
+
+
+def _events(row: Row, age: float | None, death: float | None, source: str, refused: Refusals) -> Iterator[Event]:
+    """The events of a row, two where it tells a dagger and an asterisk code; none, counted, if it cannot be."""
     if age is None:
         refused.add("timelines.read.no_time", source, row.line)
     elif not -1 <= age <= OLDEST * YEAR:
@@ -212,14 +219,18 @@ def _event(row: Row, age: float | None, death: float | None, source: str, refuse
         if value is not None and not math.isfinite(value):
             refused.add("timelines.read.value", source, row.line)
             value = None
+        if row.remark:
+            refused.add(row.remark, source, row.line)
         age = min(max(age, 0.0), death) if death is not None else max(age, 0.0)
-        try:
-            code = normalised(row.code)
-        except Invalid as refusal:
-            refused.add(refusal.reason, source, row.line, **refusal.details)
-            return None
-        return Event(round(age, 4), code, value, unit(row.unit) if value is not None else "")
-    return None
+        for told in pair(row.code):
+            try:
+                code = normalised(told)
+            except Invalid as refusal:
+                refused.add(refusal.reason, source, row.line, **refusal.details)
+                continue
+            if row.answer and code != DEATH:
+                code = f"{code}={LOCAL}/{row.answer}"
+            yield Event(round(age, 4), code, value, ucum(row.unit) if value is not None else "")
 
 
 def _age(row: Row, start: float) -> float | None:
@@ -239,20 +250,10 @@ def _born(rows: Iterable[Row]) -> float | None:
     return min(latest) if not whole else (min(latest) + max(latest) - YEAR * DAY) / 2
 
 
-def unit(text: str) -> str:
-    """A unit in UCUM where we know its spelling, else as it stands."""
-    told = unicodedata.normalize("NFKC", text).strip()
-    if counts := _COUNTS.fullmatch(told):
-        return f"10*{counts[1]}/L"
-    return UNITS.get(told.lower(), told)
-
-
 def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip().lower()
 
 
-_COUNTS = re.compile(r"[x×*]?10[\^*]?(\d{1,2})/[Ll升]")
-"""Cells in a litre: ×10⁹/L, 10^9/L, 10*9/L."""
 _CHINESE = re.compile(r"(\d{4})年(\d{1,2})月(?:(\d{1,2})日?)?(.*)")
 _HALVES = ("上午", "下午", "中午", "凌晨", "早上", "晚上")
 _NUMBERS = re.compile(r"(\d{4})[-/.]?(\d{2}|\d(?=[-/.]))[-/.]?(\d{1,2})?(.*)")
@@ -293,10 +294,48 @@ def seconds(when: date | datetime) -> float:
 
 
 def number(text: str, comma: bool = False) -> float | None:
-    """A number as people write it (full-width digits, "<5", "1,024.5"); None if it is none. ``comma``: "7,9" is 7.9."""
-    told = unicodedata.normalize("NFKC", text).strip().lstrip("<>=≤≥~ ")
+    """A number as people write it (full-width digits, "1,024.5"); None if it is none. ``comma``: "7,9" is 7.9."""
+    told = unicodedata.normalize("NFKC", text).strip()
     told = told.replace(",", ".") if comma and "." not in told and told.count(",") == 1 else told.replace(",", "")
     try:
         return float(told)
     except ValueError:
         return None
+
+
+class Reading(NamedTuple):
+    """A result: its number, or in a word what was found ("positive", "2+"), and why something of it was left out."""
+
+    value: float | None = None
+    answer: str = ""
+    remark: str = ""
+
+
+ANSWERS = {
+    **dict.fromkeys(("positive", "pos", "+", "阳性", "阳", "检出", "detected", "reactive", "反应性"), "positive"),
+    **dict.fromkeys(("negative", "neg", "-", "阴性", "阴", "未检出", "not detected", "nonreactive"), "negative"),
+    **dict.fromkeys(("weakly positive", "weak positive", "弱阳性", "±", "+-", "+/-", "trace"), "weak_positive"),
+    **{
+        written: f"{grade}+"
+        for grade in range(1, 5)
+        for written in (f"{grade}+", *(["+" * grade] if grade > 1 else []))
+    },
+}
+"""Results without a number, in lower case -> the word that tells them."""
+_WRAPPED = re.compile(r"(阳性|阴性|弱阳性)?\s*\((\S+)\)")
+"""阳性(+), (-)"""
+
+
+def reading(text: str, comma: bool = False) -> Reading:
+    """A result as people write it: a number, one with a comparator or an arrow, or a word such as 阳性; empty for no text."""
+    told = unicodedata.normalize("NFKC", text).strip().rstrip("↑↓").strip()
+    word = told.lower()
+    if wrapped := _WRAPPED.fullmatch(word):
+        word = wrapped[1] or wrapped[2]
+    if word in ANSWERS or not word:
+        return Reading(answer=ANSWERS.get(word, ""))
+    bare = told.lstrip("<>=≤≥~ ")
+    value = number(bare, comma)
+    if value is None:
+        return Reading(remark="timelines.read.text")
+    return Reading(value, remark="timelines.read.bound" if bare != told else "")

@@ -9,15 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from puji.modalities.timelines.codes import Codes, ancestors
-from puji.modalities.timelines.timeline import DEATH, Timeline
+from puji.language import current, translate
+from puji.modalities.timelines.codes import LOCAL, Codes, ancestors
+from puji.modalities.timelines.timeline import DEATH, Sex, Timeline
 
 RARE = 5
 """A code that fewer patients have is told by the one above it in its hierarchy, or spelled where there is none."""
 MANY = 30
 """Patients with a code, of whom none has it twice, from which it is taken for one that comes once in a life."""
+ONE_SEX = 1e-6
+"""Probability, were a code as common in men as in women, of finding it by chance in one sex alone; below it, the code is taken
+for one that only this sex can have. Of a few thousand codes not one is then expected to be taken so by chance; 20 patients are
+enough where men and women are equally many."""
 BINS = 10
 """Quantiles of a measurement."""
+SUGGESTED = 5
+"""Codes that a question names at most."""
 ENOUGH = 50
 """Values of a code in its unit from which quantiles are learned."""
 
@@ -30,7 +37,7 @@ class Codebook:
 
     ``codes``: in a fixed order, `DEATH` first. ``edges``: for each measured code its unit, the inner bounds of the bins, and
     the median of each bin. ``spelled``: whether there are codes that no token tells. ``own``: a user's mapping of
-    codes to others, and names of codes. ``once``: codes that come once in a life.
+    codes to others, and names of codes. ``once``: codes that come once in a life; ``one_sex``: codes that only one sex can have.
     """
 
     def __init__(
@@ -40,9 +47,11 @@ class Codebook:
         spelled: bool = True,
         own: Codes = NONE,
         once: Collection[str] = (),
+        one_sex: Mapping[str, Sex] | None = None,
     ) -> None:
         self.codes = tuple(codes)
         self.once = frozenset(once)
+        self.one_sex = dict(one_sex or {})
         self.own = own
         self.spelled = spelled
         self.edges = dict(edges or {})
@@ -73,6 +82,7 @@ class Codebook:
         spelled = any(code not in kept and not ancestors(code) for code in patients)
         book = cls((DEATH, *ordered), _edges(values), spelled, own)
         book.once = book.told_once(records)
+        book.one_sex = book.told_of_one_sex(records)
         return book
 
     def told_once(self, records: Sequence[Timeline]) -> frozenset[str]:
@@ -84,6 +94,25 @@ class Codebook:
             patients.update(counts.keys())
             repeated.update(code for code, count in counts.items() if count > 1)
         return frozenset(code for code, count in patients.items() if count >= MANY and code in self._known) - repeated
+
+    def told_of_one_sex(self, records: Sequence[Timeline]) -> dict[str, Sex]:
+        """The tokens that patients of one sex alone have, too many for chance (`ONE_SEX`); of unknown sex, they do not count."""
+        people: Counter[Sex] = Counter(record.sex for record in records if record.sex)
+        patients: dict[str, Counter[Sex]] = defaultdict(Counter)
+        for record in records:
+            if record.sex:
+                for code in {self.token(event.code) for event in record.events} & self._known:
+                    patients[code][record.sex] += 1
+        found: dict[str, Sex] = {}
+        for code in self.codes:
+            (sex, count), *others = patients[code].most_common() or [("", 0)]
+            if sex and not others and (people[sex] / people.total()) ** count < ONE_SEX:
+                found[code] = sex
+        return found
+
+    def barred(self, sex: Sex) -> frozenset[str]:
+        """The codes that a patient of this sex cannot have; none where the sex is unknown."""
+        return frozenset(code for code, other in self.one_sex.items() if sex and other != sex)
 
     def mapped(self, code: str) -> str:
         """What the user's mapping makes of ``code``."""
@@ -114,6 +143,19 @@ class Codebook:
                 return told
         return ""
 
+    def hint(self, word: str) -> str:
+        """A question whether one of the codes was meant whose name holds ``word`` or whose system was left out; '' for none."""
+        wanted = word.removeprefix(f"{LOCAL}/").replace("_", " ").lower()
+        known = [*self.codes, *self.own.names]
+        named = [one for one in known if any(wanted in name.lower() for name in self.own.names.get(one, {}).values())]
+        bare = [one for one in known if one.partition("/")[2].lower() == wanted]
+        language = current()
+        told = [
+            translate("timelines.code_named", code=one, name=name) if (name := self.name(one, language)) else one
+            for one in [*dict.fromkeys([*bare, *named])][:SUGGESTED]
+        ]
+        return translate("timelines.did_you_mean", codes=translate("cli.comma").join(told)) if told and wanted else ""
+
     def bin(self, code: str, value: float, unit: str) -> int | None:
         """The quantile, from 0, of a value; None where the code has none in this unit."""
         if code not in self.edges or self.edges[code][0] != unit:
@@ -131,14 +173,21 @@ class Codebook:
         """As JSON."""
         edges = {code: list(found) for code, found in self.edges.items()}
         own = {"mapping": dict(self.own.mapping), "names": {code: dict(told) for code, told in self.own.names.items()}}
-        return {"codes": list(self.codes), "edges": edges, "spelled": self.spelled, "once": sorted(self.once), **own}
+        return {
+            "codes": list(self.codes),
+            "edges": edges,
+            "spelled": self.spelled,
+            "once": sorted(self.once),
+            "one_sex": self.one_sex,
+            **own,
+        }
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Codebook:
         """Inverse of `state`."""
         edges = {code: (unit, list(bounds), list(medians)) for code, (unit, bounds, medians) in state["edges"].items()}
         own = Codes(state["mapping"], state["names"])
-        return cls(state["codes"], edges, bool(state["spelled"]), own, state["once"])
+        return cls(state["codes"], edges, bool(state["spelled"]), own, state["once"], state.get("one_sex"))
 
 
 def _edges(values: Mapping[tuple[str, str], list[float]]) -> dict[str, tuple[str, list[float], list[float]]]:

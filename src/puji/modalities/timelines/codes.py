@@ -27,6 +27,10 @@ LONGEST = 200
 ANSWERED = ("LOINC", "SNOMED")
 """Systems in which "=" divides a question from its answer."""
 
+_EDITIONS = ("ICD10", "ICD10CM", "ICD10CN")
+_ANSWERED = re.compile(rf"(.+?)(=)((?:{LOCAL}|LOINC|SNOMED)/.+)", re.DOTALL)
+"""A question of any system with an answer that names its own."""
+
 URIS: dict[str, str] = {
     "http://hl7.org/fhir/sid/icd-10": "ICD10",
     "http://hl7.org/fhir/sid/icd-10-cm": "ICD10CM",
@@ -159,8 +163,19 @@ def normalised(code: str, system: str = "") -> str:
     if not text:
         raise Invalid("timelines.codes.empty")
     question, sign, answer = text.partition("=") if name in ANSWERED else (text, "", "")
+    if answered := _ANSWERED.fullmatch(text):
+        question, sign, answer = answered.groups()
     name, found = _checked(name, question)
     return f"{name}/{found}{sign}{answer}" if answer else f"{name}/{found}"
+
+
+def pair(code: str) -> list[str]:
+    """The codes that a cell tells: of a dagger and an asterisk code of ICD-10 in one ("E11.9+I79.2*") each, the disease and its
+    manifestation; else ``code`` itself."""
+    name, text = _told(_clean(code))
+    parts = [part.strip("_") for part in re.split(r"[+*†!#]+", text)] if name in _EDITIONS else []
+    parts = [part for part in parts if part]
+    return [f"{name}/{part}" for part in parts] if len(parts) > 1 else [code]
 
 
 def is_death(code: str) -> bool:
@@ -198,7 +213,7 @@ def _told(text: str) -> tuple[str, str]:
 def _checked(system: str, text: str) -> tuple[str, str]:
     """The system and the code in its usual spelling. Raises Invalid for a malformed one."""
     found: str | None = text
-    if system in ("ICD10", "ICD10CM", "ICD10CN"):
+    if system in _EDITIONS:
         system, found = _icd10(system, text)
     elif system == "ICD9CM":
         found = _icd9(text)
@@ -285,8 +300,10 @@ def ancestors(code: str) -> tuple[str, ...]:
     "ATC/C"). Empty for systems without a hierarchy here.
     """
     system, _, rest = code.partition("/")
-    if system in ANSWERED and "=" in rest:
-        return (f"{system}/{rest.partition('=')[0]}",)
+    answered = _ANSWERED.fullmatch(rest)
+    if answered or (system in ANSWERED and "=" in rest):
+        question = f"{system}/{answered[1] if answered else rest.partition('=')[0]}"
+        return (question, *ancestors(question))
     if system == "ICD9CM":
         return _above_9(rest)
     if system == "ATC":

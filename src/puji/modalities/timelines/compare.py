@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from puji import figures
-from puji.gallery import Figure, Text
-from puji.language import LANGUAGES, translate
+from puji.errors import Invalid
+from puji.gallery import Figure
+from puji.language import LANGUAGES, Text, translate
 from puji.modalities.timelines import fidelity
 from puji.modalities.timelines.metrics import reference, usable
 from puji.modalities.timelines.timeline import YEAR, Timeline
-from puji.modality import Invalid, Raw
+from puji.modality import Raw
 
 
 def pictures(samples: Sequence[Raw | Invalid], references: Mapping[str, Sequence[Raw | Invalid]]) -> Sequence[Figure]:

@@ -21,13 +21,13 @@ MOST_FUTURES = 10_000
 
 
 class Conditions(BaseModel):
-    """A cohort: sex, years of birth, the condition that each record begins with, the age to which patients are followed."""
+    """A cohort: sex, years of birth, a condition that comes in each life, the age to which patients are followed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sex: Literal["female", "male"] | None = None
     born: Range[int] | None = None
-    first: str | None = None
+    having: str | None = None
     until: int | None = None
 
     @field_validator("born", mode="before")
@@ -38,12 +38,12 @@ class Conditions(BaseModel):
             raise Invalid("timelines.born", source="--born", value=str(found))
         return found
 
-    @field_validator("first")
+    @field_validator("having")
     @classmethod
-    def _first(cls, value: str | None) -> str | None:
-        code = None if value is None else code_of(value, "--first")
+    def _having(cls, value: str | None) -> str | None:
+        code = None if value is None else code_of(value, "--having")
         if code == DEATH:
-            raise Invalid("timelines.first_death", source="--first")
+            raise Invalid("timelines.having_death", value=value)
         return code
 
     @field_validator("until")

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from puji.gallery import Figure, Section, Text, sections
-from puji.language import LANGUAGES
+from puji.gallery import Figure, Section, sections
+from puji.language import LANGUAGES, Text
 from puji.modalities.timelines.draw import picture
 from puji.modalities.timelines.timeline import YEAR, Timeline, revived
 

@@ -13,6 +13,7 @@ from puji.language import current, translate
 from puji.modalities.timelines.conditions import outcome_within
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
 from puji.modality import Estimate
+from puji.units import shown
 
 MOST_EVENTS = 40
 """Events with a label in one picture; of more, the last ones."""
@@ -75,9 +76,9 @@ def many(records: Sequence[Timeline], kind: str, naming: Naming = unnamed, langu
     """The first `MOST_PATIENTS` patients in one picture. Raises Invalid for another ``kind`` than "svg" and "png"."""
     figures.check(kind, "timelines")
     language = language or current()
-    shown = list(records[:MOST_PATIENTS])
-    with figures.canvas(9.2, 2.9 * len(shown)) as figure:
-        for panel, record in zip(np.atleast_1d(figure.subplots(len(shown), 1)), shown, strict=True):
+    first = list(records[:MOST_PATIENTS])
+    with figures.canvas(9.2, 2.9 * len(first)) as figure:
+        for panel, record in zip(np.atleast_1d(figure.subplots(len(first), 1)), first, strict=True):
             _past(panel, record, language, naming)
         return figures.drawn(figure, kind)
 
@@ -105,7 +106,7 @@ def labels(
     for event in sorted(events, key=lambda event: (event.value is not None, -event.age)):
         text = short(event.code, language, naming)
         if event.value is not None:
-            text += f" {event.value:.3g} {event.unit}".rstrip()
+            text += f" {event.value:.3g} {shown(event.unit, language)}".rstrip()
         age = event.age / YEAR
         if (event.code, int(age)) in told:
             continue  # once a year is enough
@@ -131,15 +132,15 @@ def _past(panel: Any, record: Timeline, language: str, naming: Naming, share: fl
         who.append(translate("timelines.figure.born", language, decade=record.born // 10 * 10))
     panel.set_title(translate("timelines.figure.past", language, who=translate("cli.comma", language).join(who)))
     end = record.end / YEAR
-    shown = record.events[-MOST_EVENTS:]
-    first = shown[0].age / YEAR if shown else 0.0
+    events = record.events[-MOST_EVENTS:]
+    first = events[0].age / YEAR if events else 0.0
     panel.set_xlim(first - 0.03 * (end - first + 1), end + 0.08 * (end - first + 1))
     panel.set_ylim(-0.4, LEVELS + 0.6)
     panel.axhline(0, color=figures.GREY, linewidth=1.2)
     span = 1.11 * (end - first + 1)
-    panel.plot([event.age / YEAR for event in shown], [0] * len(shown), "o", color=figures.ACCENT, markersize=4)
+    panel.plot([event.age / YEAR for event in events], [0] * len(events), "o", color=figures.ACCENT, markersize=4)
     for age, text, height, side in labels(
-        shown, first, span, per_year=INCHES * share / span, language=language, naming=naming
+        events, first, span, per_year=INCHES * share / span, language=language, naming=naming
     ):
         panel.plot([age, age], [0, height - 0.25], color=figures.RULE, linewidth=0.8, zorder=0)
         panel.text(age, height, text, fontsize=7.5, va="center", ha=side)

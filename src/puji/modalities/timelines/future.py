@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from puji.engine.vocabulary import BYTES, SPELL
+from puji.errors import Invalid
 from puji.intervals import proportion
 from puji.language import current
 from puji.modalities.timelines import clock
@@ -17,7 +18,7 @@ from puji.modalities.timelines.conditions import Ask, Outcome, groups, horizons,
 from puji.modalities.timelines.grammar import LAST, State, TimelineGrammar
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline
 from puji.modalities.timelines.tokens import FOLLOWED, UNTIL, born_token, history, seen
-from puji.modality import Candidate, Candidates, Estimate, Futures, Invalid
+from puji.modality import Candidate, Candidates, Estimate, Futures
 
 LIKELIEST = 10
 """Outcomes that are told where none is asked for."""
@@ -114,7 +115,8 @@ def asked_of(book: Codebook, ask: Ask) -> list[Outcome] | None:
     for one in groups(ask.outcomes):
         codes = {told for code in one.codes if (told := book.answerable(code))}
         if not codes:
-            raise Invalid("timelines.unknown_code", source="--outcomes", code=one.name[:40])
+            hint = book.hint(min(one.codes))
+            raise Invalid("timelines.unknown_code", source="--outcomes", code=one.name[:40], hint=hint)
         found.append(Outcome(one.name, frozenset(codes)))
     return found
 

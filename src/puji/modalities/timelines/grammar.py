@@ -44,11 +44,13 @@ class State(NamedTuple):
 class TimelineGrammar:
     """Any code of ``book``, or one that is spelled where there are such, each with its time.
 
-    ``follow``: whether a record may end alive. A code that came twice to nobody in training may not come twice.
+    ``follow``: whether a record may end alive. A code that came twice to nobody in training may not come twice, one
+    of one sex not to the other.
     """
 
     def __init__(self, book: Codebook, follow: bool = True) -> None:
         self._once = book.once
+        self._barred = {token: book.barred(sex) for sex, token in SEXES.items()}
         codes = frozenset({*book.codes, SPELLED} if book.spelled else book.codes)
         self._codes = {True: codes, False: codes | {FOLLOWED} if follow else codes}
         self._bins = {code: len(found[2]) for code, found in book.edges.items()}
@@ -85,7 +87,8 @@ class TimelineGrammar:
         if not isinstance(state, State):
             raise TypeError("not a state of this grammar")
         if state.what == SEX:
-            return state._replace(what=BIRTH)
+            # What the other sex alone can have is as if it had been: it does not come.
+            return state._replace(what=BIRTH, had=self._barred.get(token, state.had))
         if state.what == BIRTH:
             return state._replace(what=CODE)
         if state.what == CODE:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from puji.errors import Invalid
+from puji.intervals import proportion
 from puji.modalities.timelines import fidelity, privacy
 from puji.modalities.timelines.parse import checked
 from puji.modalities.timelines.timeline import Timeline
-from puji.modality import Invalid, Metric, Raw
+from puji.modality import Metric, Raw
 
 LEAST = 20
 """Patients on each side, from which there are figures."""
@@ -70,10 +72,11 @@ def private(
     """How near ``synthetic`` is to those trained on."""
     n = len(synthetic)
     attack, low, high = privacy.membership(synthetic, training, held_out)
+    ratio, nearest, farthest = privacy.distance_ratio(synthetic, training, held_out)
     return {
-        "exact copies": Metric(privacy.exact_copies(synthetic, training), n, "down"),
-        "exact copies, real": Metric(privacy.exact_copies(held_out, training), len(held_out)),
-        "distance ratio": Metric(privacy.distance_ratio(synthetic, training, held_out), n, "up"),
+        "exact copies": proportion(privacy.exact_copies(synthetic, training), n, "down"),
+        "exact copies, real": proportion(privacy.exact_copies(held_out, training), len(held_out), ""),
+        "distance ratio": Metric(ratio, n, "up", nearest, farthest),
         "membership AUROC": Metric(attack, n, "", low, high),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from puji.language import current
+from puji.errors import Invalid
+from puji.language import Text, current, translate
 from puji.modalities.timelines import clock, conditions, future, views
 from puji.modalities.timelines.codebook import NONE, Codebook
 from puji.modalities.timelines.codes import load_mapping
@@ -19,7 +21,7 @@ from puji.modalities.timelines.grammar import TimelineGrammar
 from puji.modalities.timelines.parse import checked, typed
 from puji.modalities.timelines.risk import risk_assessments
 from puji.modalities.timelines.sources import read
-from puji.modalities.timelines.timeline import YEAR, Timeline, revived
+from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline, revived
 from puji.modalities.timelines.tokens import (
     DECADES,
     HEADER,
@@ -34,19 +36,7 @@ from puji.modalities.timelines.tokens import (
     parsed,
 )
 from puji.modalities.timelines.write import FORMATS, write
-from puji.modality import (
-    Answer,
-    Assessment,
-    Futures,
-    Grammar,
-    Invalid,
-    Metric,
-    Modality,
-    Piece,
-    Question,
-    Raw,
-    View,
-)
+from puji.modality import Answer, Assessment, Futures, Grammar, Metric, Modality, Piece, Question, Raw, View
 from puji.options import Range
 
 
@@ -141,22 +131,26 @@ class Timelines(Modality[Timeline]):
     # -- step 4: decode ----------------------------------------------------------------------------------------------
 
     def describe(self, record: Timeline) -> conditions.Conditions:
-        """The sex, the decade of birth and the first event as conditions."""
+        """The sex, the decade of birth and the first condition as conditions."""
         decade = None if record.born is None else record.born // 10 * 10
         born = None if decade is None else Range[int](low=decade, high=decade + 9)
-        return conditions.Conditions(
-            sex=record.sex or None, born=born, first=record.events[0].code if record.events else None
-        )
+        having = next((event.code for event in record.events if event.code != DEATH), None)
+        return conditions.Conditions(sex=record.sex or None, born=born, having=having)
 
     def prompt(self, asked: BaseModel, rng: np.random.Generator) -> list[str]:
-        """Until when the patient is followed, `START`, the sex and decade of birth, each drawn as training patients have it."""
+        """Until when the patient is followed, `START`, the sex and decade of birth, each drawn as training patients have it.
+
+        A condition asked for is not told: of a record that began with it, the model would have to say at which age that was
+        before it has lived, and it mostly says "at birth". Lives are drawn and those without it refused (`accept`).
+        """
         wanted = _conditions(asked)
+        self._having(wanted)
         people = self._people(wanted)
         shares = np.array([count for _, count in people], dtype=float)
         header = people[int(rng.choice(len(people), p=shares / shares.sum()))][0]
         until = views.drawn(header[1], 0, rng, self.followed) if wanted.until is None else wanted.until
         front = [] if until is None else [UNTIL[until]]
-        return [*front, START, *header, *([] if wanted.first is None else [self._first(wanted.first)])]
+        return [*front, START, *header]
 
     def _people(self, wanted: conditions.Conditions) -> list[tuple[tuple[str, str], float]]:
         """Sexes and decades that fit, each with how many training patients there are of them."""
@@ -173,10 +167,13 @@ class Timelines(Modality[Timeline]):
         born = [(token, share) for token, share in decades.items() if share > 0]
         return [((sex, token), share) for sex in sexes for token, share in born]
 
-    def _first(self, code: str) -> str:
-        told = self.book.token(code)
-        if told not in self.book.codes:
-            raise Invalid("timelines.unknown_code", source="--first", code=code)
+    def _having(self, wanted: conditions.Conditions) -> str:
+        """The code that stands for the condition asked for, '' where none is. Raises Invalid for one that was never learned."""
+        if wanted.having is None:
+            return ""
+        if not (told := self.book.answerable(wanted.having)):
+            hint = self.book.hint(wanted.having)
+            raise Invalid("timelines.unknown_code", source="--having", code=wanted.having, hint=hint)
         return told
 
     def warnings(self, asked: BaseModel) -> list[Invalid]:
@@ -190,8 +187,10 @@ class Timelines(Modality[Timeline]):
             for sex, born in self.people
         ):
             found.append(Invalid("timelines.no_such_people"))
-        if wanted.first is not None and (told := self.book.token(wanted.first)) != self.book.mapped(wanted.first):
-            found.append(Invalid("timelines.told_by", code=wanted.first, told=told))
+        if told := self._having(wanted):
+            found.append(Invalid("timelines.having", code=told))
+            if told != self.book.mapped(wanted.having or ""):
+                found.append(Invalid("timelines.told_by", code=wanted.having, told=told))
         return found
 
     def header(self, tokens: Sequence[str]) -> int:
@@ -215,7 +214,7 @@ class Timelines(Modality[Timeline]):
         outcomes = future.asked_of(self.book, conditions.Ask(outcomes=name)) or []
         codes = {code: float(any(one.holds(code) for one in outcomes)) for code in self.book.codes}
         if not any(codes.values()):
-            raise Invalid("timelines.unknown_code", source="--target", code=name[:40])
+            raise Invalid("timelines.unknown_code", source="--target", code=name[:40], hint=self.book.hint(name))
         known, age = future.until_now(record, None)
         return future.prompt_of(self.book, known, age)[0], codes
 
@@ -256,6 +255,10 @@ class Timelines(Modality[Timeline]):
             raise Invalid("timelines.not_as_asked", option="sex")
         if wanted.born is not None and (record.born is None or not _overlap(record.born // 10 * 10, wanted)):
             raise Invalid("timelines.not_as_asked", option="born")
+        if told := self._having(wanted):
+            group = conditions.Outcome("", frozenset({told}))
+            if not any(group.holds(self.book.token(event.code)) for event in record.events):
+                raise Invalid("timelines.not_having", code=told)
         if wanted.until is not None:
             end = record.end / YEAR
             if end > wanted.until + 2 or (not record.died and end < wanted.until - 1):
@@ -283,6 +286,18 @@ class Timelines(Modality[Timeline]):
             "record": record.dump(),
         }
 
+    @classmethod
+    def wording(cls, column: str, value: str) -> Text:
+        """An outcome within some years; a decade; death in the short text of a timeline."""
+        if column == "timeline":
+            return Text(re.sub(rf"(?<!\S){DEATH}@", f"{translate('timelines.death')}@", value))
+        if column == "born":
+            return Text("timelines.decade", {"decade": value.removesuffix("s")})
+        told = conditions.outcome_within(value) if column in ("column", "predicted", "metric") else None
+        if told is None:
+            return super().wording(column, value)
+        return Text("timelines.within", {"outcome": super().wording("predicted", told[0]), "years": f"{told[1]:g}"})
+
     def dump(self, record: Timeline) -> str:
         """One line of JSON."""
         return record.dump()
@@ -293,7 +308,12 @@ class Timelines(Modality[Timeline]):
 
     def parse(self, text: str) -> Timeline:
         """A timeline as a person types it, e.g. "female 1956; E11 51.2; I10 55; LOINC/4548-4 55.1 7.9 %", or its JSON."""
-        return typed(text)
+        return typed(text, self._local)
+
+    def _local(self, code: str) -> None:
+        if self.people and code not in self.book.codes:
+            name = code.partition("/")[2]
+            raise Invalid("timelines.typed_code", code=name[:40], hint=self.book.hint(name))
 
     def write(self, records: Sequence[Timeline], rows: Sequence[Mapping[str, Any]], target: Path) -> None:
         """Write a cohort as MEDS, FHIR, OMOP or CSV, marked as synthetic."""
@@ -360,6 +380,12 @@ class Timelines(Modality[Timeline]):
         from puji.modalities.timelines.compare import pictures
 
         return pictures(samples, references)
+
+    def verdict(self, metrics: Mapping[str, Metric]) -> Sequence[Any]:
+        """Whether a cohort gives away the patients it was learned from."""
+        from puji.modalities.timelines.verdict import privacy
+
+        return privacy(metrics)
 
     def assess(
         self,

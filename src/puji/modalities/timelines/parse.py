@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from puji.errors import Invalid
 from puji.modalities.timelines import clock
-from puji.modalities.timelines.cleaning import SEXES, unit
-from puji.modalities.timelines.codes import normalised
+from puji.modalities.timelines.cleaning import SEXES, Reading, reading
+from puji.modalities.timelines.codes import LOCAL, normalised, pair
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline, revived
+from puji.units import ucum
 
 
 def checked(content: Any) -> Timeline:
@@ -61,8 +63,10 @@ def _finite(value: Any) -> bool:
         return False
 
 
-def typed(text: str) -> Timeline:
+def typed(text: str, local: Callable[[str], None] = lambda code: None) -> Timeline:
     """A timeline as a person types it, or its JSON. Raises Invalid.
+
+    ``local`` is called with a code that is of no known system and was not said to be local; it may raise Invalid.
 
     Parts with ";" between them: first the sex and the year of birth, then events: a code, the age in years (51.2 or 51.2岁), and
     if there is one a value and its unit. "now 63.5" tells until when the patient was followed.
@@ -92,13 +96,21 @@ def typed(text: str) -> Timeline:
         code, *numbers = part.split()
         try:
             age = float(numbers[0].removesuffix("岁")) * YEAR
-            value = float(numbers[1]) if len(numbers) > 1 else None
         except (IndexError, ValueError) as error:
             raise Invalid("timelines.typed", place=place) from error
+        result = reading(numbers[1]) if len(numbers) > 1 else Reading()
+        if result.remark:
+            bound = result.remark == "timelines.read.bound"
+            raise Invalid("timelines.typed_bound" if bound else "timelines.typed", place=place)
         if code.lower() in ("now", "至今"):
             end = age
             continue
-        events.append(Event(age, normalised(code), value, unit(" ".join(numbers[2:]))))
+        for one in pair(code):
+            found = normalised(one)
+            if found.startswith(f"{LOCAL}/") and "/" not in one:
+                local(found)
+            found += f"={LOCAL}/{result.answer}" if result.answer else ""
+            events.append(Event(age, found, result.value, ucum(" ".join(numbers[2:]))))
     last = max((event.age for event in events), default=0.0)
     if end is not None and end < last:
         raise Invalid("timelines.typed_after_now", now=f"{end / YEAR:g}", age=f"{last / YEAR:g}")

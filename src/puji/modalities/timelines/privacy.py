@@ -13,10 +13,10 @@ from puji.resampling import resampled
 RESAMPLES = 200
 
 
-def exact_copies(synthetic: Sequence[Timeline], real: Sequence[Timeline]) -> float:
-    """Share of synthetic patients whose codes, in their order, are those of some real one."""
+def exact_copies(synthetic: Sequence[Timeline], real: Sequence[Timeline]) -> int:
+    """How many synthetic patients have codes that, in their order, are those of some real one."""
     known = {tuple(event.code for event in one.events) for one in real}
-    return float(np.mean([tuple(event.code for event in one.events) in known for one in synthetic]))
+    return sum(tuple(event.code for event in one.events) in known for one in synthetic)
 
 
 def nearest(records: Sequence[Timeline], others: Sequence[Timeline]) -> np.ndarray:
@@ -61,11 +61,19 @@ def membership(
     return auroc(scores, labels), *interval
 
 
-def distance_ratio(synthetic: Sequence[Timeline], training: Sequence[Timeline], held_out: Sequence[Timeline]) -> float:
-    """Median distance to the nearest training patient over that to the nearest held-out one, from as many of each.
+def distance_ratio(
+    synthetic: Sequence[Timeline], training: Sequence[Timeline], held_out: Sequence[Timeline], seed: int = 0
+) -> tuple[float, float, float]:
+    """Median distance to the nearest training patient over that to the nearest held-out one, from as many of each, with its 95 %
+    interval by resampling the synthetic patients.
 
     1: no nearer to those trained on; 0: copies of them.
     """
     size = min(len(training), len(held_out))
-    far = float(np.median(nearest(synthetic, held_out[:size])))
-    return float(np.median(nearest(synthetic, training[:size]))) / far if far > 0 else float("nan")
+    near, far = nearest(synthetic, training[:size]), nearest(synthetic, held_out[:size])
+
+    def ratio(drawn: np.ndarray) -> float:
+        below = float(np.median(far[drawn]))
+        return float(np.median(near[drawn])) / below if below > 0 else float("nan")
+
+    return ratio(np.arange(len(synthetic))), *resampled(ratio, len(synthetic), RESAMPLES, seed)

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from puji.modalities.timelines.cleaning import Row, moment
+from puji.errors import Invalid
+from puji.modalities.timelines.cleaning import Row, moment, reading
 from puji.modalities.timelines.codes import system_of
 from puji.modalities.timelines.timeline import DEATH
-from puji.modality import Invalid
 from puji.sources import ending
 from puji.text import opened, told_lines
 
@@ -25,6 +25,8 @@ TIMES = {
 }
 CODES = {"MedicationRequest": "medicationCodeableConcept", "Immunization": "vaccineCode"}
 """Where the code stands, if not in "code"."""
+HTEST = "HTEST"
+"""FHIR's security label of what is no real patient's."""
 REFUTED = ("entered-in-error", "refuted")
 LONGEST_JSON = 50_000_000
 """Characters of a line: one may hold a bundle."""
@@ -116,7 +118,7 @@ def _patient(told: Mapping[str, Any], line: int) -> Iterator[Row | Invalid]:
             yield Row(subject, "birth", when, None, "", None, "", line)
     if told.get("deceasedDateTime") or told.get("deceasedBoolean") is True:
         when = moment(str(told.get("deceasedDateTime", "")))
-        yield Row(subject, "event", when, None, DEATH, None, "", line)
+        yield Row(subject, "event", when, None, DEATH, None, "", line, synthetic=_synthetic(told))
 
 
 def _event(told: Mapping[str, Any], kind: str, line: int, places: Mapping[str, str]) -> Iterator[Row | Invalid]:
@@ -146,6 +148,10 @@ def _event(told: Mapping[str, Any], kind: str, line: int, places: Mapping[str, s
         quantity = part.get("valueQuantity") or {}
         value = quantity.get("value")
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        found_value, word, remark = reading(str(part.get("valueString") or ""))
+        number = found_value if number is None else number
+        if quantity.get("comparator"):
+            remark = "timelines.read.bound"
         if answer := _code(part.get("valueCodeableConcept")):
             code = code and f"{code}={answer}"
         # A panel without a value of its own is told by its parts.
@@ -160,9 +166,17 @@ def _event(told: Mapping[str, Any], kind: str, line: int, places: Mapping[str, s
                 number,
                 str(quantity.get("code") or quantity.get("unit") or ""),
                 line,
+                word,
+                remark,
+                _synthetic(told),
             )
     if not found:
         yield Invalid("timelines.read.no_code", line=line)
+
+
+def _synthetic(told: Mapping[str, Any]) -> bool:
+    """Whether a resource is labelled as no real patient's."""
+    return any(one.get("code") == HTEST for one in (told.get("meta") or {}).get("security") or [])
 
 
 def _code(concept: Any) -> str:
@@ -172,4 +186,5 @@ def _code(concept: Any) -> str:
     for coding in concept.get("coding") or []:
         if coding.get("code"):
             return f"{system_of(str(coding.get('system') or 'LOCAL'))}/{coding['code']}"
-    return f"LOCAL/{concept['text']}" if concept.get("text") else ""
+    text = str(concept.get("text") or "")
+    return f"LOCAL/{reading(text).answer or text}" if text else ""

@@ -8,11 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from puji.modalities.timelines.cleaning import Row, number
+from puji.errors import Invalid
+from puji.modalities.timelines.cleaning import SEXES, Reading, Row
 from puji.modalities.timelines.codes import system_of
+from puji.modalities.timelines.read_tables import result
 from puji.modalities.timelines.read_tables import time_of as moment
 from puji.modalities.timelines.timeline import DEATH
-from puji.modality import Invalid
 from puji.text import lines
 
 EVENTS: dict[str, tuple[str, tuple[str, ...], str | None, str | None]] = {
@@ -35,7 +36,6 @@ ENDS = {
 }
 TABLES = ("concept", "person", "death", *ENDS, *EVENTS)
 """In the order in which they are read: the concepts first."""
-GENDERS = {"8532": "female", "8507": "male"}
 
 
 def is_omop(folder: Path) -> bool:
@@ -46,17 +46,28 @@ def is_omop(folder: Path) -> bool:
 def folder(source: Path) -> Iterator[tuple[Row, str] | Invalid]:
     """The rows of a folder of CSV tables; without a concept table codes are "OMOP/<concept id>"."""
     concepts: dict[str, str] = {}
+    synthetic = _synthetic(source)
     for name in TABLES:
         path = _table(source, name)
         if path is None:
             continue
         try:
             for row in _rows(name, _lines(path), concepts):
-                yield row.at(str(path), row.line) if isinstance(row, Invalid) else (row, str(path))
+                if isinstance(row, Invalid):
+                    yield row.at(str(path), row.line)
+                else:
+                    yield row._replace(synthetic=synthetic), str(path)
         except Invalid as refusal:
             yield refusal.at(str(path), refusal.line)
         except (csv.Error, UnicodeDecodeError):
             yield Invalid("text.damaged", source=str(path))
+
+
+def _synthetic(source: Path) -> bool:
+    """Whether a folder says that its patients are synthetic, as those that Puji writes do."""
+    path = _table(source, "cdm_source")
+    told = _lines(path) if path is not None else ()
+    return any("synthetic" in str(cell.get("cdm_source_name")) for _, cell in told if not isinstance(cell, Invalid))
 
 
 def database(path: Path) -> Iterator[Row | Invalid]:
@@ -131,8 +142,8 @@ def _row(name: str, cell: Mapping[str, Any], line: int, concepts: Mapping[str, s
     if not subject:
         yield Invalid("timelines.read.no_subject", line=line)
     elif name == "person":
-        sex = GENDERS.get(_text(cell.get("gender_concept_id")), _text(cell.get("gender_source_value")))
-        yield Row(subject, "sex", None, None, sex, None, "", line)
+        concept, source = (_text(cell.get(name)) for name in ("gender_concept_id", "gender_source_value"))
+        yield Row(subject, "sex", None, None, concept if concept in SEXES else source, None, "", line)
         when = moment(cell.get("birth_datetime"))
         if when is None and (year := _text(cell.get("year_of_birth"))):
             parts = [
@@ -163,8 +174,11 @@ def _row(name: str, cell: Mapping[str, Any], line: int, concepts: Mapping[str, s
             code = source
         else:
             code = concepts.get(identifier) or f"OMOP/{identifier}"
-        told = None if value is None else number(_text(cell.get(value)))
-        yield Row(subject, "event", _first(cell, times), None, code, told, _text(cell.get(unit)) if unit else "", line)
+        told, answer, remark = Reading() if value is None else result(cell.get(value))
+        if told is None and not answer and (concept := _text(cell.get("value_as_concept_id"))) not in ("", "0"):
+            code += f"={concepts.get(concept) or f'OMOP/{concept}'}"
+        unit_told = _text(cell.get(unit)) if unit else ""
+        yield Row(subject, "event", _first(cell, times), None, code, told, unit_told, line, answer, remark)
 
 
 def _first(cell: Mapping[str, Any], names: tuple[str, ...]) -> float | None:

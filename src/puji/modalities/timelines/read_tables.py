@@ -9,10 +9,10 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from puji.modalities.timelines.cleaning import Row, moment, number, seconds
+from puji.errors import Invalid
+from puji.modalities.timelines.cleaning import Reading, Row, moment, number, reading, seconds
 from puji.modalities.timelines.codes import system_of
 from puji.modalities.timelines.timeline import DEATH, YEAR
-from puji.modality import Invalid
 from puji.sources import cells, chunks, ending, parquet
 from puji.text import lines
 
@@ -58,6 +58,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "sex": ("sex", "gender", "性别"),
     "birth": ("birth", "birth_date", "birthdate", "born", "date_of_birth", "dob", "出生日期", "出生年月"),
     "death": ("death", "death_date", "deceased", "date_of_death", "死亡日期"),
+    "synthetic": ("synthetic",),
     "end": ("end", "followed_until", "last_contact", "随访截止", "末次随访日期"),
 }
 """Headings in lower case."""
@@ -132,9 +133,10 @@ def row(cell: Mapping[str, Any], line: int, comma: bool = False) -> Iterator[Row
     if not subject:
         yield Invalid("timelines.read.no_subject", line=line)
         return
+    synthetic = _text(cell.get("synthetic")).lower() == "true"
     for kind in ("sex", "birth", "death", "end"):
         if told := _text(cell.get(kind)):
-            yield from _about(subject, kind, cell[kind], told, line)
+            yield from _about(subject, kind, cell[kind], told, line, synthetic)
     code = _text(cell.get("code"))
     time = time_of(cell.get("time"))
     if code in BIRTHS:
@@ -157,11 +159,11 @@ def row(cell: Mapping[str, Any], line: int, comma: bool = False) -> Iterator[Row
         age = told_age
     if system := _text(cell.get("system")):
         code = f"{system_of(system)}/{code}"
-    value = _number(cell.get("value"), comma)
-    yield Row(subject, "event", time, age, code, value, _text(cell.get("unit")), line)
+    value, answer, remark = result(cell.get("value"), comma)
+    yield Row(subject, "event", time, age, code, value, _text(cell.get("unit")), line, answer, remark, synthetic)
 
 
-def _about(subject: str, kind: str, raw: Any, told: str, line: int) -> Iterator[Row | Invalid]:
+def _about(subject: str, kind: str, raw: Any, told: str, line: int, synthetic: bool) -> Iterator[Row | Invalid]:
     if kind == "sex":
         yield Row(subject, "sex", None, None, told, None, "", line)
         return
@@ -171,7 +173,7 @@ def _about(subject: str, kind: str, raw: Any, told: str, line: int) -> Iterator[
     elif kind == "birth":
         yield Row(subject, "birth", when, None, "", None, "", line)
     elif kind == "death":
-        yield Row(subject, "event", when, None, DEATH, None, "", line)
+        yield Row(subject, "event", when, None, DEATH, None, "", line, synthetic=synthetic)
     else:
         yield Row(subject, "end", when, None, "", None, "", line)
 
@@ -194,6 +196,13 @@ def age_of(value: Any, comma: bool = False) -> float | None:
     match = _AGE.fullmatch(unicodedata.normalize("NFKC", _text(value)).lower())
     years = None if match is None else _number(match[1], comma)
     return None if match is None or years is None else years * _DAYS[match[2]]
+
+
+def result(value: Any, comma: bool = False) -> Reading:
+    """What a cell tells as a result."""
+    if isinstance(value, int | float):
+        return Reading(float(value))
+    return reading(_text(value), comma)
 
 
 def _number(value: Any, comma: bool = False) -> float | None:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from puji.errors import Invalid
 from puji.modalities.timelines import read_fhir, read_omop, read_tables
 from puji.modalities.timelines.cleaning import Row, patients
-from puji.modality import Invalid, Raw
+from puji.modality import Raw
 from puji.sources import chunks, each_file, ending, parquet
 from puji.text import told_lines
 

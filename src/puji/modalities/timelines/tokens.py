@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from puji.errors import Invalid
 from puji.modalities.timelines import clock
 from puji.modalities.timelines.codebook import BINS, Codebook
 from puji.modalities.timelines.timeline import DEATH, Event, Sex, Timeline
-from puji.modality import END, Invalid
+from puji.modality import END
 
 START = "<timeline>"
 FOLLOWED = "<followed>"

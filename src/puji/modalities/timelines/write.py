@@ -18,15 +18,16 @@ from typing import Any
 
 import polars as pl
 
+from puji.errors import Invalid
 from puji.files import check_writable, refusal, whole
 from puji.modalities.timelines.codes import uri_of, vocabulary_of
+from puji.modalities.timelines.read_fhir import HTEST
 from puji.modalities.timelines.read_tables import ENDED
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
-from puji.modality import Invalid
 
 FORMATS = (".meds", ".ndjson", ".omop", ".csv")
 UNKNOWN_BIRTH = 1970
-TAG = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST", "display": "test health data"}
+TAG = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": HTEST, "display": "test health data"}
 """FHIR's security label of what is no real patient's."""
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 VERIFIED = "http://terminology.hl7.org/CodeSystem/condition-ver-status"

@@ -40,7 +40,7 @@ def test_people_read_no_brackets():
 def test_what_people_read_means_the_same_unit(unit, language):
     read = shown(unit, language)
     assert "[" not in read and "*" not in read
-    if "1" not in unit.split("/"):  # a mere number has no unit that people read
+    if unit != "1":  # a mere number has no unit that people read
         assert ucum(read) == ucum(unit)
 
 

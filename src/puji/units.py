@@ -15,6 +15,7 @@ WRITTEN = {
     **dict.fromkeys(("mcg", "微克"), "ug"),
     "mcmol": "umol",
     **dict.fromkeys(("iu", "[iu]", "国际单位"), "[iU]"),
+    **dict.fromkeys(("kiu", "k[iu]"), "k[iU]"),
     **dict.fromkeys(("miu", "m[iu]"), "m[iU]"),
     **dict.fromkeys(("uiu", "u[iu]"), "u[iU]"),
     **dict.fromkeys(("hr", "hour", "小时"), "h"),
@@ -44,7 +45,7 @@ _WHOLE = {
 """Units that are told in another way as a whole."""
 _COUNTS = re.compile(r"[x×*]?10[\^*]?(\d{1,2})/[Ll升]")
 """Cells in a litre: ×10⁹/L, 10^9/L, 10*9/L."""
-SHOWN = {"mm[Hg]": "mmHg", "m2": "m²", "1": "", "[iU]": "IU", "k[iU]": "kIU", "m[iU]": "mIU", "u[iU]": "μIU"}
+SHOWN = {"mm[Hg]": "mmHg", "m2": "m²", "[iU]": "IU", "k[iU]": "kIU", "m[iU]": "mIU", "u[iU]": "μIU"}
 SHOWN |= {"ug": "μg", "umol": "μmol", "uL": "μL"}
 """UCUM's code -> as people read it, where that differs; degrees differ by language."""
 _DEGREES = {"en": "°C", "zh": "℃"}
@@ -72,7 +73,12 @@ def _code(part: str) -> str | None:
 
 
 def shown(unit: str, language: str) -> str:
-    """A unit of UCUM as people read it in ``language``; one that is not known as it stands."""
+    """A unit of UCUM as people read it in ``language``; one that is not known as it stands.
+
+    The unit of a mere number is not told.
+    """
+    if unit == "1":
+        return ""
     if counts := re.fullmatch(r"10\*(\d{1,2})(/.*)", unit):
         return f"×10{counts[1].translate(_RAISED)}{counts[2]}"
     codes = unit.split("/")

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from puji.engine import kernels, network, reference, window
+from puji.engine import kernels, network, reference, slots, window
 from puji.engine import step as step_module
 from puji.engine.decode import GrammarTable, Prompt, Sampling, decode
 from puji.engine.grammar import Without
@@ -603,6 +603,20 @@ def test_rare_tokens_are_drawn_under_a_grammar_and_hopeless_rows_end():
         )
         assert (logprobs[tokens > 0] < FORCED).all() and (tokens > 0).sum() > 10
         assert ((best < FORCED) == dead).all()
+
+
+@pytest.mark.parametrize(("words", "told"), [(["no"], ["a", "no", "."]), (["no", "b"], ["a"])])
+def test_what_alone_may_follow_follows_however_rare(words, told, monkeypatch):
+    monkeypatch.setattr(slots, "FORCED", 0.0)  # nothing is likely enough, so each choice of several ends a row
+
+    class Then(Words):
+        def allowed(self, state):
+            return ["a"] if not state else words if state == {"a"} else ["."]
+
+    flat = make(vocabulary=len(VOCABULARY), sharpness=1.0, context=64)
+    rows = run(flat, prompts(20, (2,)), grammar=GrammarTable(Then(["a", *words]), VOCABULARY))
+    assert all(VOCABULARY.decode(row.ids)[: len(told)] == told for row in rows)
+    assert {row.ended for row in rows} == {"end" if told[-1] == "." else "dead"}
 
 
 def test_a_full_table_starts_anew_and_changes_nothing():

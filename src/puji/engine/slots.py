@@ -17,7 +17,8 @@ from puji.engine.step import ROWS, Step, Weights
 Array = np.ndarray[Any, Any]
 Ending = Literal["end", "length", "dead", "stop"]
 FORCED = -12.0
-"""Natural-log probability, under the model alone, of the best token that the grammar allows, below which a row is dead."""
+"""Natural-log probability, under the model alone, of the best of several tokens that the grammar allows, below which a row is
+dead. A single token is no choice: a network that learned under the grammar has learned nothing of it."""
 
 KNOWN = 16
 """Prompts whose keys and values are kept for rows to come."""
@@ -186,7 +187,8 @@ class Slots:
         dead = tokens < 0
         if grammar is not None:
             # The grammar forbids all that the model would say: it has lost its way, and would go on to the greatest length.
-            dead |= likeliest < FORCED
+            lost = np.flatnonzero(likeliest < FORCED)
+            dead[lost] |= masks[which[lost]].sum(1) != 1
         made += ~dead
         self._made[rows] = made
         self._logprob[rows] += np.where(dead, 0.0, logprobs)

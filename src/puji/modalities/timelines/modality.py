@@ -131,11 +131,10 @@ class Timelines(Modality[Timeline]):
     # -- step 4: decode ----------------------------------------------------------------------------------------------
 
     def describe(self, record: Timeline) -> conditions.Conditions:
-        """The sex, the decade of birth and the first condition as conditions."""
+        """The sex and the decade of birth; which of a life's conditions was asked for, it does not tell."""
         decade = None if record.born is None else record.born // 10 * 10
         born = None if decade is None else Range[int](low=decade, high=decade + 9)
-        having = next((event.code for event in record.events if event.code != DEATH), None)
-        return conditions.Conditions(sex=record.sex or None, born=born, having=having)
+        return conditions.Conditions(sex=record.sex or None, born=born)
 
     def prompt(self, asked: BaseModel, rng: np.random.Generator) -> list[str]:
         """Until when the patient is followed, `START`, the sex and decade of birth, each drawn as training patients have it.

@@ -77,14 +77,14 @@ TIMELINES = {
             "age and sex",
             "Delphi-2M's demo, 1,000 steps",
         ],
-        "{parameters:,} parameters, {minutes:.0f} minutes on one thread, mean of {seeds} seeds; diseases that a patient has had"
+        "{parameters:,} parameters, {minutes:.0f} minutes on two cores, mean of {seeds} seeds; diseases that a patient has had"
         " are left out of the ranking.",
         " On simulated patients whose true hazards are known, {share:.0%} of the oracle's AUROC above chance, calibration slope"
         " {slope:.2f}.",
     ),
     "zh": (
         ["下一种疾病（Delphi 合成队列中未参与训练的患者）", "普及", "年龄与性别", "Delphi-2M 演示模型，1,000 步"],
-        "{parameters:,} 个参数，单线程训练 {minutes:.0f} 分钟，{seeds} 个种子的平均值；排名中不计患者已患的疾病。",
+        "{parameters:,} 个参数，双核训练 {minutes:.0f} 分钟，{seeds} 个种子的平均值；排名中不计患者已患的疾病。",
         "在真实风险已知的模拟患者上，高于随机水平的 AUROC 达到理论上限的 {share:.0%}，校准斜率 {slope:.2f}。",
     ),
 }

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import puji
+from puji.errors import Invalid
 from puji.modalities.images import assess, metrics, phantoms, predict
 from puji.modalities.images.augment import shifted
 from puji.modalities.images.codebook import Codebook
@@ -26,7 +27,6 @@ from puji.modalities.images.conditions import Ask
 from puji.modalities.images.image import Image
 from puji.modalities.images.predict import Reading
 from puji.modalities.images.read import read
-from puji.errors import Invalid
 from puji.training import machine
 
 FILE = "images/pneumoniamnist.npz"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from puji import figures
 from puji.errors import Invalid
 from puji.findings import named
-from puji.gallery import Figure, Text
+from puji.gallery import Figure
+from puji.language import Text
 from puji.intervals import proportion
 from puji.language import LANGUAGES, translate
 from puji.modalities.images.conditions import Ask

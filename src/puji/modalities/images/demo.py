@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from puji.files import atomic_write
-from puji.gallery import Figure, Section, Text, sections
+from puji.gallery import Figure, Section, sections
+from puji.language import Text
 from puji.language import LANGUAGES
 from puji.modalities.images.draw import answered, explained, png, sheet
 from puji.modalities.images.draw import picture as enlarged

@@ -32,7 +32,7 @@ from puji.training import machine
 FILE = "images/pneumoniamnist.npz"
 SETUP: dict[str, Any] = {"size": 28, "patch": 4, "codes": 512}
 SETTINGS: dict[str, Any] = {"batch_tokens": 3200, "progress": False, "compile": False}
-EPOCHS = 16.0
+EPOCHS = 24.0
 SAMPLES = 2000
 """Generated images."""
 ODD = 200

@@ -284,7 +284,7 @@ def model(tmp_path_factory):
     return puji.fit(
         "images",
         folder / "phantoms.npz",
-        epochs=24,
+        epochs=16,
         size="nano",
         out=folder / "model",
         settings=settings,
@@ -436,7 +436,7 @@ def test_copies_noise_and_means_look_bad_somewhere():
         "means": figures.Pictures(noisy.clip(0, 255).astype(np.uint8), other.labels),
         "noise": figures.Pictures(rng.integers(0, 256, other.images.shape, dtype=np.uint8), other.labels),
     }
-    found = {name: figures.compared(one, train, test, names=names, number=1, steps=60) for name, one in sets.items()}
+    found = {name: figures.compared(one, train, test, names=names, number=1, steps=40) for name, one in sets.items()}
     distance = {name: one["Frechet distance"].value for name, one in found.items()}
     assert distance["real"] < distance["means"] and distance["real"] < distance["noise"]
     assert found["copies"]["near copies"].value == 1 and found["real"]["near copies"].value < 0.2

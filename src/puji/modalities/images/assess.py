@@ -13,9 +13,8 @@ from puji import figures
 from puji.errors import Invalid
 from puji.findings import named
 from puji.gallery import Figure
-from puji.language import Text
 from puji.intervals import proportion
-from puji.language import LANGUAGES, translate
+from puji.language import LANGUAGES, Text, translate
 from puji.modalities.images.conditions import Ask
 from puji.modalities.images.image import Image
 from puji.modality import Assessment, Metric

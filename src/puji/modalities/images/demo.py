@@ -9,8 +9,7 @@ from typing import Any
 
 from puji.files import atomic_write
 from puji.gallery import Figure, Section, sections
-from puji.language import Text
-from puji.language import LANGUAGES
+from puji.language import LANGUAGES, Text
 from puji.modalities.images.draw import answered, explained, png, sheet
 from puji.modalities.images.draw import picture as enlarged
 from puji.modalities.images.image import Image

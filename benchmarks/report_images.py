@@ -60,7 +60,7 @@ def images(results: dict[str, Any]) -> str:
         [name, *(_interval(one[figure]) if figure in one else "-" for figure in GENERATED)]
         for name, one in generation["sets"].items()
     ]
-    real = next(iter(generation["sets"].values()))
+    real = next(one for one in generation["sets"].values() if "TRTR AUC" in one)
     return (
         f"PneumoniaMNIST at 28 pixels (MedMNIST v2, CC BY 4.0): {results['data']['train']:,} training, {results['data']['val']}"
         f" validation and {results['data']['test']} test images. {results['parameters']:,} parameters,"

@@ -22,6 +22,7 @@ SUITES = (
     "timelines_reading",
     "timelines_shift",
     "timelines_weights",
+    "images_quality",
     "diabetes_simulator",
     "calibration",
 )

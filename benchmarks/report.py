@@ -8,6 +8,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks import common, readme
+from benchmarks.report_images import images
 from benchmarks.report_plans import diabetes
 from benchmarks.report_tables import number, table
 from benchmarks.report_timelines import reading, shift, timelines, truth, weights
@@ -296,6 +297,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("timelines_weights", "Timelines: the released weights", weights),
     ("timelines_reading", "Timelines: reading a million events", reading),
     ("timelines_shift", "Timelines: patients born later", shift),
+    ("images_quality", "Images: PneumoniaMNIST", images),
     ("diabetes_simulator", "Plans: the simulator of type-1 diabetes", diabetes),
 )
 

@@ -116,7 +116,7 @@ def test_options_that_the_source_does_not_tell_are_left_to_the_class():
 REFUSED = [
     (["generat"], "Did you mean generate?"),
     (["generate", "moleculs"], "Did you mean molecules?"),
-    (["generate", "zebra"], "There are: molecules"),
+    (["generate", "zebra"], "There are: images, molecules"),
     (["generate", "molecules", "--logpp", "2"], "Did you mean --logp?"),
     (["generate", "molecules", "-n"], "-n needs a value"),
     (["generate", "molecules", "-n", "0"], "-n 0"),

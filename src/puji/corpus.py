@@ -36,7 +36,7 @@ KEPT_REFUSALS = 1000
 
 @dataclass
 class Corpus(Generic[Record]):
-    """Cleaned records, split so that a group (patient, scaffold) is on one side only.
+    """Cleaned records, split so that a group (patient, scaffold) is on one side only, or as the data themselves say.
 
     ``refused`` counts refusals by reason; ``refusals`` keeps the first `KEPT_REFUSALS` with their place.
     ``sha256`` identifies the source file or folder.
@@ -103,7 +103,10 @@ def load(
         share = 0.01 if len(lines) >= MANY else 0.1
     out = {group: held_out(group, share) for group in set(groups)}
     for line, group in zip(lines, groups, strict=True):
-        (corpus.held_out if out[group] else corpus.training).append(modality.revive(line))
+        record = modality.revive(line)
+        part = modality.part(record) or ("held_out" if out[group] else "training")
+        if part != "apart":
+            (corpus.held_out if part == "held_out" else corpus.training).append(record)
     if not corpus.training:
         corpus.training, corpus.held_out = corpus.held_out, []
     return corpus

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -74,6 +74,8 @@ class Answer:
     log_likelihood: float | None = None  # natural log, whole record
     familiar: bool | None = None  # False: unlike the training data, so the estimates should not be trusted
     notes: tuple[str, ...] = ()  # message keys
+    token_log_likelihoods: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Natural log of the probability of each token of the record's body after those before it; 0 for the first."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,10 @@ class Modality(ABC, Generic[Record]):
         """What a split must keep together (patient, scaffold): records of one group are all trained on or all held out."""
         return repr(record)
 
+    def part(self, record: Record) -> str | None:
+        """What the data say a record is for: "training", "held_out" or "apart" (neither: a test set); None: they do not."""
+        return None
+
     # -- step 2: encode ----------------------------------------------------------------------------------------------
 
     def set_up(self, chosen: BaseModel) -> None:
@@ -245,8 +251,11 @@ class Modality(ABC, Generic[Record]):
     def prepare(self, records: Sequence[Record]) -> None:
         """Index the training records, to pair similar ones or to tell how near a new one is; also when fine-tuning."""
 
+    def calibrate(self, model: Any, records: Sequence[Record]) -> None:
+        """Learn from held-out records how ``model`` (a `puji.Model` that was just trained) is to be read; see `state`."""
+
     def state(self) -> dict[str, Any]:
-        """What `learn` learned, as JSON values and numpy arrays."""
+        """What `learn` and `calibrate` learned, as JSON values and numpy arrays."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:

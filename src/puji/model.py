@@ -27,7 +27,7 @@ from puji.files import atomic_write
 from puji.generation import Drawing, draw
 from puji.interrupts import heard
 from puji.language import has_text, label, translate
-from puji.modality import END, Answer, Candidates, Estimate, Futures, Modality, Piece, Raw, Record
+from puji.modality import END, Answer, Candidate, Candidates, Estimate, Futures, Modality, Piece, Raw, Record
 from puji.options import merged
 from puji.tables import TABLES, write_table
 
@@ -206,36 +206,39 @@ class Model(Generic[Record]):
         known = self.record(record)
         wanted = merged(self.modality.Ask, ask, asked)
         question = self.modality.question(known, wanted)
-        likelihood, familiar = self._familiar(self.modality.evidence(known, wanted))
+        tokens, familiar = self._familiar(self.modality.evidence(known, wanted))
+        likelihood = float(tokens.sum())
         if familiar is False and getattr(wanted, "unfamiliar", "answer") == "abstain":
-            return Answer({}, likelihood, familiar, notes=(*self.modality.notes, "predict.abstained"))
+            notes = [*self.modality.notes, "predict.abstained"]
+            return Answer({}, likelihood, familiar, tuple(notes), tokens)
         notes = [*self.modality.notes, *question.notes]
         if isinstance(question, Candidates):
-            estimates = self._compare(question)
+            estimates = question.answer(self.compare(question.candidates))
+            notes += [] if estimates else ["predict.unsure"]
         else:
             estimates, lost = self._sample(question, seed)
             notes += ["predict.lost"] if lost > MOST_LOST else []
         notes += ["predict.unfamiliar"] if familiar is False else []
-        return Answer(estimates, likelihood, familiar, notes=tuple(notes))
+        return Answer(estimates, likelihood, familiar, tuple(notes), tokens)
 
     def familiar(self, record: Record | str) -> bool | None:
         """Whether a record is like the training data; None where the checkpoint does not tell."""
         return self._familiar(self.record(record))[1]
 
-    def _familiar(self, record: Record) -> tuple[float, bool | None]:
-        """The natural log of the probability of the record's body, and whether it is like the training data."""
+    def _familiar(self, record: Record) -> tuple[np.ndarray, bool | None]:
+        """The natural log of the probability of each token of the record's body, and whether it is like the training data."""
         limit = self.provenance.get("familiarity", {}).get("nats_per_token")
         told, telling = self.modality.encode(record), self.modality.telling(record)
-        found = {tuple(tokens): self._likelihood([tokens]) for tokens in {tuple(told), tuple(telling)}}
-        per_token = float(found[tuple(telling)][1][0])
-        likely = None if limit is None else per_token >= limit
-        return float(found[tuple(told)][0][0]), False if self.modality.outside(record) else likely
+        tokens = self._token_likelihoods([told, telling] if telling != told else [told])
+        likely = None if limit is None else float(_per_token(tokens[-1])) >= limit
+        return tokens[0], False if self.modality.outside(record) else likely
 
-    def _compare(self, question: Candidates) -> Mapping[str, Estimate]:
-        prompts = [flow.encode(self.modality, self.vocabulary, one.prompt) for one in question.candidates]
-        continuations = [self.vocabulary.encode(one.continuation) for one in question.candidates]
+    def compare(self, candidates: Sequence[Candidate]) -> np.ndarray:
+        """Natural-log likelihood of each continuation after its prompt, shape (len(candidates),)."""
+        prompts = [flow.encode(self.modality, self.vocabulary, one.prompt) for one in candidates]
+        continuations = [self.vocabulary.encode(one.continuation) for one in candidates]
         pairs = [(ids, continuation) for (ids, _), continuation in zip(prompts, continuations, strict=True)]
-        return question.answer(score.score(self.network, pairs, headers=[header for _, header in prompts]))
+        return score.score(self.network, pairs, headers=[header for _, header in prompts])
 
     def _sample(self, question: Futures, seed: int) -> tuple[Mapping[str, Estimate], float]:
         """The answer, and the share of futures that came to a dead end or to no end: they say nothing and do not count."""
@@ -261,10 +264,13 @@ class Model(Generic[Record]):
 
     def _likelihood(self, bodies: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
         """Natural log of the probability of each body after its first token, and that per token."""
+        found = self._token_likelihoods(bodies)
+        return np.array([one.sum() for one in found]), np.array([_per_token(one) for one in found])
+
+    def _token_likelihoods(self, bodies: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Natural log of the probability of each id of each body after those before it; 0 for the first."""
         told = [flow.encode(self.modality, self.vocabulary, tokens) for tokens in bodies]
-        pairs = [(ids[:1], ids[1:]) for ids, _ in told]
-        totals = score.score(self.network, pairs, headers=[header for _, header in told])
-        return totals, totals / np.array([max(1, len(ids) - 1) for ids, _ in told])
+        return score.token_logprobs(self.network, [ids for ids, _ in told], headers=[header for _, header in told])
 
     def measure_familiarity(self, records: Sequence[Record], seed: int = 0) -> None:
         """Learn from held-out ``records`` (or, where there are none, training records) what is unlike the training data."""
@@ -366,6 +372,10 @@ class Model(Generic[Record]):
             {**self.provenance, "saved": time.strftime("%Y-%m-%d")},
         )
         checkpoint.save(kept, Path(folder), splitter=self.modality.splitter, end=END, card=card, dtype=dtype)
+
+
+def _per_token(logprobs: np.ndarray) -> float:
+    return float(logprobs.sum()) / max(1, len(logprobs) - 1)
 
 
 def _several(records: Sequence[Any] | str) -> Sequence[Any]:

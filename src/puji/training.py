@@ -122,6 +122,7 @@ def fit(
     origin = {} if start is None else {"base": start.provenance}
     named = str(data) if str(data) in instance.datasets else source.name
     model.provenance = {**_provenance(model, records, named, options, result, setup), **origin}
+    model.modality.calibrate(model, held_out)
     model.measure_familiarity(held_out or records.training[:VALIDATION])
     if int(os.environ.get("RANK", "0")) == 0:
         model.save(target, card=card(model))

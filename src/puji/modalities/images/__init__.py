@@ -1,0 +1,1 @@
+"""Medical images as sequences of patch codes."""

@@ -93,7 +93,7 @@ def cleaned_label(text: Any) -> str:
     Raises Invalid for one that cannot be a token.
     """
     words = " ".join(unicodedata.normalize("NFC", str(text)).replace("_", " ").split())
-    if not words or len(words) > LONGEST_LABEL or set(words) & set("<>;") or not words.isprintable():
+    if not words or len(words) > LONGEST_LABEL or set(words) & set("<>;；|") or not words.isprintable():
         raise Invalid("images.label", label=words[:20], longest=LONGEST_LABEL)
     return canonical(words)
 

@@ -23,6 +23,7 @@ SUITES = (
     "timelines_shift",
     "timelines_weights",
     "diabetes_simulator",
+    "sepsis",
     "calibration",
 )
 """In the order in which they run; each is a module with ``run(quick) -> dict``."""

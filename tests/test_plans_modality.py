@@ -343,3 +343,39 @@ def test_a_question_is_one_joint_distribution_and_its_answer_carries_the_plan():
     assert answer["logged care"].value == pytest.approx(0.8) and answer["recommended"] == answer["0"]
     assert answer.plan.chosen.proposed == answer.plan.now.orders == ()
     assert modality.question(typed("1 5; 2 5"), Ask(least=10**6)).answer(logs).plan.abstained
+
+
+def test_what_may_follow_is_told_by_how_the_patient_responds():
+    modality = Plans()
+    records = [typed("1 0; 2 5; 3 0: survived"), typed("1 0; 4 5: died")]
+    modality.learn(records)
+    modality.prepare(records * 500)
+    question = modality.question(typed("1"), Ask(ahead=True))
+    states, actions = modality.book.states, 25
+
+    def log(prompt, told):
+        """States 2, 3 and 4 follow with .5, .3, .2 and are worth .9, .6, .2; in 2 action 5 is best, elsewhere 0."""
+        if told[0] in ("<good>", "<bad>"):
+            good = {"<s:2>": 0.9, "<s:3>": 0.6, "<s:4>": 0.2}.get(prompt[-1], 0.7)
+            return good if told[0] == "<good>" else 1 - good
+        if prompt[-1].startswith("<a:"):
+            return {"<s:2>": 0.5, "<s:3>": 0.3, "<s:4>": 0.2}.get(told[0], 1e-9)
+        if told[0].startswith("<s:"):
+            return 0.25
+        liked = {"<a:0>": 0.5, "<a:5>": 0.5}
+        if prompt[-1] == "<good>":
+            liked = {"<a:0>": 0.3, "<a:5>": 0.7} if prompt[-2] == "<s:2>" else {"<a:0>": 0.7, "<a:5>": 0.3}
+        return liked.get(told[0], 1e-9)
+
+    logs = np.array([np.log(log(one.prompt, one.continuation)) for one in question.candidates])
+    assert len(logs) == (1 + len(states)) * (3 + 2 * actions) + actions * len(states)
+    made = question.answer(logs).plan
+    told = [
+        (one.low, one.high, round(one.probability, 2), [order.code for order in one.step.orders])
+        for one in made.now.branches
+    ]
+    assert [one[2] for one in told] == [0.2, 0.3, 0.5]
+    assert [one[3] for one in told] == [[], [], ["ATC/B05BB01"]]
+    assert told[0][0] is None and told[-1][1] is None and told[0][1] == told[1][0] and told[1][1] == told[2][0]
+    assert all(one.step.at == 240 for one in made.now.branches)
+    assert not modality.question(typed("1"), Ask()).answer(logs[:53]).plan.now.branches

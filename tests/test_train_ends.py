@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from puji.engine import network as networks
-from puji.engine.batches import Weighted, collate, together
+from puji.engine.batches import Batches, Position, Weighted, collate, together
 from puji.engine.objective import Objective
 
 
@@ -57,3 +57,21 @@ def test_what_counts_nowhere_is_left_out():
     assert together([Weighted([1, 2, 3], [0, 2, 0]), Weighted([1, 4, 3], [0, 1, 0])]) == [
         Weighted([1, 2], [0, 0], None, ((2, 2), (4, 1)))
     ]
+
+
+def test_batches_of_merged_sequences_hold_all_of_their_weight():
+    merged = together(sequences(2))
+
+    class Data:
+        def __len__(self):
+            return len(merged)
+
+        def sequences(self, index, epoch):
+            return [merged[index]]
+
+    found, total = Batches(Data(), 16, seed=0, context=16).after(Position()), 0.0
+    for batch in found:
+        total += batch.total
+        if batch.after.epoch == 1:
+            break
+    assert total == pytest.approx(collate(merged).total, rel=1e-6)

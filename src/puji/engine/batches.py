@@ -251,7 +251,7 @@ class Batches:
         """Nothing is open."""
 
     def _check(self, sequence: Weighted, record: int) -> None:
-        ids, weights, allowed = sequence
+        ids, weights, allowed, _ = sequence
         if len(ids) < 2:
             raise ValueError(f"record {record}: a training sequence needs at least 2 tokens")
         if weights is not None and len(weights) != len(ids):

@@ -8,7 +8,7 @@ none, the plan says why.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,11 @@ import numpy as np
 from puji.errors import Invalid
 from puji.language import current
 from puji.modalities.plans.conditions import Ask
-from puji.modalities.plans.plan import Alternative, Maker, Names, Order, Outcome, Plan, Step, Support, Verdict
+from puji.modalities.plans.plan import Alternative, Branch, Maker, Names, Order, Outcome, Plan, Step, Support, Verdict
 from puji.modalities.plans.safety import Current, Facts, Given, Observation, Safety
 from puji.modalities.plans.setting import Setting
 from puji.modalities.plans.units import Quantity
-from puji.modalities.plans.value import LEAST, SHRINK, Estimates
+from puji.modalities.plans.value import SHRINK, Estimates
 from puji.modality import Estimate
 
 COVERAGE, Z = 0.8, 1.281552
@@ -81,8 +81,9 @@ def plan(
     maker: Maker,
     patient: str = "",
     made: datetime | None = None,
+    follow: Callable[[int], tuple[Branch, ...]] = lambda place: (),
 ) -> Plan:
-    """The plan at one state (row 0 of ``found``)."""
+    """The plan at one state (row 0 of ``found``). ``follow``: what may follow the action with a place, see foresee.py."""
     facts = load_facts(ask.patient)
     options = considered(setting, found)
     alternatives = [_judged(setting, safety, one, facts) for one in options]
@@ -103,7 +104,9 @@ def plan(
         return Plan(**base, alternatives=told, abstained=reason, why=why)
     best, chosen = allowed[0]
     others = tuple(alternative for one, alternative in pairs if one is not best)[: ask.alternatives]
-    return Plan(**base, now=Step(chosen.verdict.orders), chosen=chosen, alternatives=others)
+    return Plan(
+        **base, now=Step(chosen.verdict.orders, branches=follow(best.place)), chosen=chosen, alternatives=others
+    )
 
 
 def _judged(setting: Setting, safety: Safety | None, one: Considered, facts: Facts) -> Alternative:
@@ -144,8 +147,10 @@ def load_facts(path: str | None) -> Facts:
         told = json.loads(Path(path).read_text("utf-8-sig"))
         if not isinstance(told, dict):
             raise TypeError("no object")
-        plain = {key: value for key, value in told.items() if key in ("age", "weight", "pregnant")}
-        lists = {key: tuple(told[key]) for key in ("allergies", "conditions") if told.get(key) is not None}
+        plain: dict[str, Any] = {key: value for key, value in told.items() if key in ("age", "weight", "pregnant")}
+        lists: dict[str, Any] = {
+            key: tuple(told[key]) for key in ("allergies", "conditions") if told.get(key) is not None
+        }
         more: dict[str, Any] = {}
         if told.get("current") is not None:
             more["current"] = tuple(Current(one["code"], _quantity(one.get("daily"))) for one in told["current"])
@@ -169,8 +174,3 @@ def load_facts(path: str | None) -> Facts:
 
 def _quantity(told: str | None) -> Quantity | None:
     return None if told is None else Quantity.read(told)
-
-
-def most_supported(found: Estimates) -> Sequence[float]:
-    """The most decisions that support an action at each state, (n,)."""
-    return [float(one) for one in np.where(found.support >= LEAST, found.support, 0.0).max(1)]

@@ -88,7 +88,8 @@ class Book:
         return self.coded(numbers)
 
     def _standard(self, numbers: np.ndarray) -> np.ndarray:
-        return np.clip((numbers - self.mean) / self.scale, -CLIP, CLIP)
+        found: np.ndarray = np.clip((numbers - self.mean) / self.scale, -CLIP, CLIP)
+        return found
 
     def coded(self, numbers: np.ndarray) -> np.ndarray:
         """The codes of ``numbers`` (n, k), (n, levels) int."""

@@ -19,17 +19,20 @@ class Conditions(BaseModel):
 
 
 class Ask(BaseModel):
-    """A patient for whom a plan is wanted. ``least``: logged decisions that have to support an action for it to be
-    recommended.
-    ``alternatives``: further actions that are told. ``patient``: a JSON file with the facts that the safety rules need
-    (`Facts`): what is not known there is vetoed where a rule asks for it. ``unfamiliar``: what a patient who is unlike the
-    training data gets: no recommendation ("abstain") or one with a warning ("answer")."""
+    """A patient for whom a plan is wanted.
+
+    ``least``: logged decisions that have to support an action for it to be recommended. ``alternatives``: further actions
+    that are told. ``patient``: a JSON file with the facts that the safety rules need (`Facts`): what is not known there is
+    vetoed where a rule asks for it. ``ahead``: tell what may follow, too. ``unfamiliar``: what a patient who is unlike the
+    training data gets: no recommendation ("abstain") or one with a warning ("answer").
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     least: int = Field(default=20, ge=1)
     alternatives: int = Field(default=5, ge=0, le=100)
     patient: str | None = None
+    ahead: bool = False
     unfamiliar: Literal["abstain", "answer"] = "abstain"
 
     @field_validator("patient")

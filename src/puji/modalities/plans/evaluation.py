@@ -65,8 +65,9 @@ def behaviour(logs: Logged, states: int, actions: int, prior: float = 1.0) -> np
     """The logged policy by counts, (states, actions), mixed with ``prior`` decisions of the policy of all states together."""
     counts = _sums(logs, states, actions, np.ones(len(logs.state)))
     overall = counts.sum(0) / max(1.0, counts.sum())
-    found: np.ndarray = counts + prior * overall
-    return found / found.sum(1, keepdims=True)
+    mixed = counts + prior * overall
+    found: np.ndarray = mixed / mixed.sum(1, keepdims=True)
+    return found
 
 
 def evaluate(

@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from puji.language import translate
-from puji.modalities.plans import advise, conditions, sepsis
-from puji.modalities.plans.book import BAD, GOOD, PLAN, Book, action_token, load_description
+from puji.modalities.plans import advise, conditions, foresee, sepsis
+from puji.modalities.plans.book import GOOD, PLAN, Book, action_token, load_description
 from puji.modalities.plans.episode import Episode, Step, checked, typed
 from puji.modalities.plans.grammar import EpisodeGrammar
 from puji.modalities.plans.plan import Maker
@@ -19,8 +19,8 @@ from puji.modalities.plans.read import read
 from puji.modalities.plans.safety import Rules, Safety
 from puji.modalities.plans.setting import Setting, load_setting
 from puji.modalities.plans.tokens import body, parsed
-from puji.modalities.plans.value import Decisions, Estimates, estimates, prompt, reckoned
-from puji.modality import Answer, Candidate, Candidates, Grammar, Invalid, Modality, Raw, View
+from puji.modalities.plans.value import Decisions, Estimates, estimates, prompt
+from puji.modality import Answer, Candidates, Grammar, Invalid, Modality, Raw, View
 
 
 class Plans(Modality[Episode]):
@@ -172,19 +172,26 @@ class Plans(Modality[Episode]):
         advise.py."""
         wanted = ask if isinstance(ask, conditions.Ask) else conditions.Ask()
         now = self.evidence(record, wanted)
-        told = prompt(self.book, now, len(now.steps) - 1)
-        actions = [action_token(one.code) for one in self.setting.actions]
-        before = Candidate([PLAN], self.book.kind(now, now.steps[-1])[1:])
-        values = [Candidate(told, [value]) for value in (GOOD, BAD)]
-        after = [Candidate([*told, value], [action]) for value in (GOOD, BAD) for action in actions]
+        asked = foresee.candidates(self.book, now)
+        ahead = foresee.following(self.book, now) if wanted.ahead and self.setting.discrete else []
+        actions = len(self.setting.actions)
 
         def answer(logs: np.ndarray) -> advise.Advice:
-            found = reckoned(logs[:1], logs[None, 1:3], logs[3:].reshape(1, 2, -1), self.decisions)
-            told = {"names": self.setting.names(self.rules), "maker": maker(), "patient": record.subject}
-            made = advise.plan(self.setting, self.safety, found, wanted, **told)
+            found = foresee.reckoned_from(logs[: len(asked)], actions, self.decisions)
+            made = advise.plan(
+                *(self.setting, self.safety, found, wanted),
+                names=self.setting.names(self.rules),
+                maker=maker(),
+                patient=record.subject,
+                follow=lambda place: (
+                    foresee.branches(self.setting, self.book.states, logs[len(asked) :], place, self.decisions)
+                    if ahead
+                    else ()
+                ),
+            )
             return advise.advice(self.setting, found, made)
 
-        return Candidates([before, *values, *after], answer)
+        return Candidates([*asked, *ahead], answer)
 
     @property
     def safety(self) -> Safety | None:

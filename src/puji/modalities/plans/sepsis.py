@@ -53,13 +53,15 @@ class Logs:
     @property
     def starts(self) -> np.ndarray:
         """Where episodes begin, (n,) bool."""
-        return np.diff(self.subject, prepend=-1) != 0
+        found: np.ndarray = np.diff(self.subject, prepend=-1) != 0
+        return found
 
     @property
     def survived(self) -> np.ndarray:
         """Whether the episode of each step ended with survival, (n,) bool."""
         ends = self.subject[self.after == SURVIVAL]
-        return np.isin(self.subject, ends)
+        found: np.ndarray = np.isin(self.subject, ends)
+        return found
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def environment(folder: Path | None = None) -> Environment:
 
 def greedy(scores: np.ndarray) -> np.ndarray:
     """The policy that takes the action of the highest score in each state, (n, actions)."""
-    return np.eye(scores.shape[1])[scores.argmax(1)]
+    found: np.ndarray = np.eye(scores.shape[1])[scores.argmax(1)]
+    return found
 
 
 def table(logs: Logs) -> polars.DataFrame:

@@ -94,12 +94,13 @@ class Decisions:
                 reward = step.reward + setting.value.discount * worth if last else step.reward
                 rows.append((numbers[at], actions[step.action], -1 if last else numbers[at + 1], reward, total))
         columns = np.array(rows, dtype=float).reshape(-1, 5).T
-        whole = [columns[place].astype(np.int64) for place in range(3)]
-        return cls(list(place), kinds, *whole, columns[3], columns[4])
+        before, action, after = (columns[number].astype(np.int64) for number in range(3))
+        return cls(list(place), kinds, before, action, after, columns[3], columns[4])
 
     def first(self, book: Book) -> np.ndarray:
         """What each decision is worth by what came of its episode, as a share, (n,); where that is not known, .5."""
-        return np.nan_to_num(book.setting.value.shares(self.total), nan=0.5)
+        found: np.ndarray = np.nan_to_num(book.setting.value.shares(self.total), nan=0.5)
+        return found
 
     def improved(self, book: Book, values: np.ndarray) -> np.ndarray:
         """What each decision is worth, as a share, (n,), where prompts are worth ``values`` (prompts,), shares."""
@@ -162,7 +163,8 @@ class Estimates:
     def choice(self, shrink: float = SHRINK) -> np.ndarray:
         """The best supported action, (n,); where there is none, the one that logged care takes most."""
         scores = self.shrunken(shrink)
-        return np.where(np.isfinite(scores.max(1)), scores.argmax(1), self.taken.argmax(1))
+        found: np.ndarray = np.where(np.isfinite(scores.max(1)), scores.argmax(1), self.taken.argmax(1))
+        return found
 
 
 def estimates(

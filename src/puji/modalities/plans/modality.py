@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
+from puji.errors import Invalid
 from puji.language import translate
 from puji.modalities.plans import advise, conditions, foresee, sepsis
 from puji.modalities.plans.book import GOOD, PLAN, Book, action_token, load_description
@@ -20,7 +21,7 @@ from puji.modalities.plans.safety import Rules, Safety
 from puji.modalities.plans.setting import Setting, load_setting
 from puji.modalities.plans.tokens import body, parsed
 from puji.modalities.plans.value import Decisions, Estimates, estimates, prompt
-from puji.modality import Answer, Candidates, Grammar, Invalid, Modality, Raw, View
+from puji.modality import Answer, Candidates, Grammar, Modality, Raw, View
 
 
 class Plans(Modality[Episode]):

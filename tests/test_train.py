@@ -210,8 +210,8 @@ def test_shares_of_ranks_are_the_batch() -> None:
     batch = collate(random_rows(3))
     for ranks in (2, 3, 5):
         shares = [batch.share(rank, ranks) for rank in range(ranks)]
-        assert sum(float(weight.sum()) for _, weight, _ in shares) == batch.total
-        assert all(len(ids) > 0 for ids, _, _ in shares)
+        assert sum(float(weight.sum()) for _, weight, *_ in shares) == batch.total
+        assert all(len(ids) > 0 for ids, *_ in shares)
 
 
 # -- settings, schedule, optimizers ------------------------------------------------------------------------------------

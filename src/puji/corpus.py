@@ -19,12 +19,12 @@ import polars as pl
 
 from puji import flow
 from puji.engine import window
-from puji.engine.batches import Weighted
+from puji.engine.batches import Weighted, together
 from puji.engine.grammar import GrammarTable
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
 from puji.files import atomic_write
-from puji.modality import END, SPELLED, Modality, Raw, Record
+from puji.modality import END, SPELLED, Modality, Raw, Record, View
 
 CHUNK = 2000
 """Raw records that a worker process cleans at a time."""
@@ -249,6 +249,25 @@ class Views(Generic[Record]):
             None if one.weights is None else [one.weights[place] for place in places],
             None if one.allowed is None else one.allowed[places],
         )
+
+
+class Pool:
+    """Training sequences that a modality tells at once (`Modality.pool`), as the engine's `Dataset`; the same in every epoch."""
+
+    def __init__(self, vocabulary: Vocabulary, views: Sequence[View]) -> None:
+        self.views = together(
+            Weighted(vocabulary.encode(view.tokens))
+            if view.weights is None
+            else Weighted(*vocabulary.encode_weighted(view.tokens, view.weights))
+            for view in views
+        )
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def sequences(self, index: int, epoch: int) -> list[Weighted]:
+        """The sequence with the number ``index``."""
+        return [self.views[index]]
 
 
 class Rules:

@@ -217,6 +217,8 @@ class Modality(ABC, Generic[Record]):
     formats: ClassVar[tuple[str, ...]] = ()
     """File name endings of the field's own formats that `write` knows, beside or instead of csv, jsonl and parquet."""
 
+    rounds: int = 1
+    """Times that the network is trained in one fit, each with an equal share of the budget; see `relabel`."""
     notes: ClassVar[tuple[str, ...]] = ()
     """Message keys of what stands beside every answer."""
     answer_formats: ClassVar[tuple[str, ...]] = ()
@@ -284,6 +286,16 @@ class Modality(ABC, Generic[Record]):
     def views(self, record: Record, rng: np.random.Generator) -> Iterator[View]:
         """The training sequences of a record: directions, augmentation, relabelling. Default: `encode` alone."""
         yield View(self.encode(record))
+
+    def pool(self, records: Sequence[Record], training: bool = True) -> Sequence[View] | None:
+        """All training sequences at once, where records repeat each other so much that equal sequences are learned as one, with
+        the sum of their weights. ``training``: False for those that the loss is watched by. Default: None, that is `views`."""
+        return None
+
+    def relabel(self, model: Any) -> bool:
+        """Called between two of the `rounds` of training with the ``model`` (a `puji.Model`) as it then is, whose word may change
+        what `pool` and `views` tell from then on. False ends training."""
+        return True
 
     # -- step 4: decode ----------------------------------------------------------------------------------------------
 

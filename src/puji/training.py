@@ -18,6 +18,7 @@ from puji.card import card
 from puji.curve import loss_curve
 from puji.engine import checkpoint, train
 from puji.engine import network as networks
+from puji.engine.batches import Weighted
 from puji.engine.settings import Result, Settings
 from puji.engine.state import states
 from puji.engine.vocabulary import Vocabulary
@@ -110,7 +111,7 @@ def fit(
     tell("fit.read", {"training": len(records.training), "held_out": len(records.held_out), "refused": refused})
     for refusal_ in records.refusals[:TOLD]:
         tell("fit.refused", {"why": refusal_.message()})
-    model = _fresh(instance, records.training, size, seed) if start is None else start
+    model = fresh(instance, records.training, size, seed) if start is None else start
     model.modality.prepare(records.training)
     model.name = target.name
     order = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
@@ -118,7 +119,7 @@ def fit(
     tell(
         "fit.start", {"parameters": networks.parameters(model.network), "minutes": minutes or 0, "epochs": epochs or 0}
     )
-    result = _train(model, records, held_out, options, run, resume=resume, on_step=on_step)
+    result = train_model(model, records, held_out, options, run, resume=resume, on_step=on_step)
     origin = {} if start is None else {"base": start.provenance}
     named = str(data) if str(data) in instance.datasets else source.name
     model.provenance = {**_provenance(model, records, named, options, result, setup), **origin}
@@ -148,8 +149,8 @@ def _base(base: str | Path, name: str, size: str | None, setup: dict[str, Any] |
     return start
 
 
-def _fresh(modality: Modality[Any], records: Sequence[Any], size: str | None, seed: int) -> Model[Any]:
-    """A model that has learned its codebooks and nothing else."""
+def fresh(modality: Modality[Any], records: Sequence[Any], size: str | None, seed: int) -> Model[Any]:
+    """A model that has learned its codebooks and nothing else. Raises Invalid for a size that there is not."""
     modality.learn(records)
     vocabulary = Vocabulary(modality.tokens())
     try:
@@ -161,41 +162,66 @@ def _fresh(modality: Modality[Any], records: Sequence[Any], size: str | None, se
     return Model(modality, vocabulary, networks.build(shape, seed=seed), {})
 
 
-def _train(
+def train_model(
     model: Model[Any],
     records: corpus.Corpus[Any],
     held_out: Sequence[Any],
     options: Settings,
     run: Path,
     *,
-    resume: bool,
-    on_step: Callable[[dict[str, Any]], None] | None,
+    resume: bool = False,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> Result:
-    """Train the network of ``model`` in place."""
-    modality, vocabulary = model.modality, model.vocabulary
-    context = model.network.config.max_position_embeddings
-    views = corpus.Views(
-        modality, vocabulary, records.training, context=context, seed=options.seed, ruled=options.forbidden != 1
-    )
-    # A network that will draw under the grammar is judged under it.
-    validation = corpus.plain(modality, vocabulary, held_out, context, ruled=options.forbidden < 1)
+    """Train the network of ``model`` in place, in as many rounds as its modality wants.
+
+    ``held_out``: records that the loss is watched by; ``run``: folder of the run's state and log. Raises Invalid.
+    """
+    modality, rounds = model.modality, model.modality.rounds
+    share = {name: value / rounds for name in ("minutes", "epochs") if (value := getattr(options, name)) is not None}
+    done: list[Result] = []
     try:
-        return train.train(
-            model.network,
-            views,
-            validation or None,
-            options,
-            run,
-            resume=resume,
-            source=records.sha256,
-            on_step=on_step,
-        )
+        for number in range(rounds):
+            training, validation = _sequences(model, records, held_out, options)
+            result = train.train(
+                model.network,
+                training,
+                validation or None,
+                replace(options, **share),
+                run if rounds == 1 else run / f"round-{number}",
+                resume=resume,
+                source=records.sha256,
+                on_step=on_step,
+            )
+            done.append(result)
+            more = result.stopped_because != "interrupted" and number + 1 < rounds
+            if not more or not modality.relabel(model):
+                break
     except OSError as error:
         raise refusal(error, run) from error
     except FloatingPointError as error:
         raise Invalid("fit.diverged", why=str(error)) from error
     except ValueError as error:
         raise Invalid("fit.failed", why=str(error)) from error
+    summed = {
+        name: sum(getattr(one, name) for one in done) for name in ("steps", "epochs", "tokens", "minutes", "core_hours")
+    }
+    return replace(done[-1], before=done[0].before if rounds == 1 else None, **summed)
+
+
+def _sequences(
+    model: Model[Any], records: corpus.Corpus[Any], held_out: Sequence[Any], options: Settings
+) -> tuple[corpus.Views[Any] | corpus.Pool, list[Weighted]]:
+    """What the network learns, and what the loss is watched by."""
+    modality, vocabulary = model.modality, model.vocabulary
+    if (pool := modality.pool(records.training)) is not None:
+        watched = modality.pool(held_out, training=False) if held_out else ()
+        return corpus.Pool(vocabulary, pool), corpus.Pool(vocabulary, watched or ()).views
+    context = model.network.config.max_position_embeddings
+    views = corpus.Views(
+        modality, vocabulary, records.training, context=context, seed=options.seed, ruled=options.forbidden != 1
+    )
+    # A network that will draw under the grammar is judged under it.
+    return views, corpus.plain(modality, vocabulary, held_out, context, ruled=options.forbidden < 1)
 
 
 def _provenance(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -22,13 +22,40 @@ Array = np.ndarray[Any, Any]
 class Weighted(NamedTuple):
     """A training sequence; its first token is never predicted.
 
-    ``weights``: the loss weight of predicting each of ``ids``; None: 1 everywhere. ``allowed``: the ids that a grammar allows at
-    each place, (n, ceil(vocabulary / 8)) uint8, as `numpy.packbits` packs them; None: all.
+    ``weights``: the loss weight of predicting each of ``ids``; None: 1 everywhere. ``allowed``: the ids that a grammar allows
+    at each place, (n, ceil(vocabulary / 8)) uint8, as `numpy.packbits` packs them; None: all. ``ends``: ids that stand at the
+    last place as well, each with its weight: sequences that differ there alone are computed as one. `together` makes such
+    ones.
     """
 
     ids: Sequence[int]
     weights: Sequence[float] | None = None
     allowed: Array | None = None
+    ends: Sequence[tuple[int, float]] = ()
+
+
+class Ends(NamedTuple):
+    """Further targets of the last places of some rows. ``rows``, ``places``: which rows of a batch, and the place that
+    predicts, (r,). ``owners``: of each target its place in ``rows``, ``ids`` and ``weights``: what it is and counts, (k,)."""
+
+    rows: Tensor
+    places: Tensor
+    owners: Tensor
+    ids: Tensor
+    weights: Tensor
+
+    def of(self, rank: int, ranks: int) -> Ends:
+        """Those of every ``ranks``-th row from ``rank`` on."""
+        kept = self.rows % ranks == rank
+        number = torch.cumsum(kept, 0) - 1
+        mine = kept[self.owners]
+        return Ends(
+            self.rows[kept] // ranks,
+            self.places[kept],
+            number[self.owners[mine]],
+            self.ids[mine],
+            self.weights[mine],
+        )
 
 
 STRIDE = 8
@@ -75,13 +102,15 @@ class Batch:
     after: Position = Position()
     epochs: float = 0.0
     allowed: Tensor | None = None
+    ends: Ends | None = None
 
-    def share(self, rank: int, ranks: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Of ids, weights and allowed ids every ``ranks``-th row from ``rank`` on; one row without weight if there is none, so
-        that all ranks take part."""
+    def share(self, rank: int, ranks: int) -> tuple[Tensor, Tensor, Tensor | None, Ends | None]:
+        """Of ids, weights, allowed ids and ends every ``ranks``-th row from ``rank`` on; one row without weight if there is
+        none, so that all ranks take part."""
         rows = slice(rank, None, ranks) if rank < len(self.ids) else slice(0, 1)
         weights = self.weights[rows] if rank < len(self.ids) else torch.zeros_like(self.weights[:1])
-        return self.ids[rows], weights, None if self.allowed is None else self.allowed[rows]
+        allowed = None if self.allowed is None else self.allowed[rows]
+        return self.ids[rows], weights, allowed, None if self.ends is None else self.ends.of(rank, ranks)
 
 
 def rows_of(width: int, tokens: int) -> int:
@@ -105,11 +134,48 @@ def collate(sequences: Sequence[Weighted], after: Position = Position(), epochs:
         torch.from_numpy(ids),
         torch.from_numpy(weights),
         sum(len(one.ids) - 1 for one in sequences),
-        float(weights.sum(dtype=np.float64)),
+        float(weights.sum(dtype=np.float64)) + sum(weight for one in sequences for _, weight in one.ends),
         after,
         epochs,
         None if allowed is None else torch.from_numpy(allowed),
+        _ends(sequences),
     )
+
+
+def _ends(sequences: Sequence[Weighted]) -> Ends | None:
+    rows = [row for row, one in enumerate(sequences) if one.ends]
+    if not rows:
+        return None
+    owners = [number for number, row in enumerate(rows) for _ in sequences[row].ends]
+    told = [end for row in rows for end in sequences[row].ends]
+    return Ends(
+        torch.tensor(rows),
+        torch.tensor([len(sequences[row].ids) - 2 for row in rows]),
+        torch.tensor(owners),
+        torch.tensor([one for one, _ in told]),
+        torch.tensor([weight for _, weight in told], dtype=torch.float32),
+    )
+
+
+def together(sequences: Iterable[Weighted]) -> list[Weighted]:
+    """Sequences (without ``allowed`` and ``ends``) with the same loss in fewer rows: what stands behind the last token that
+    counts is left out, and those that differ in their last token alone become one, in the order in which they come first."""
+    inner: dict[tuple[int, ...], list[float]] = {}
+    ends: dict[tuple[int, ...], dict[int, float]] = {}
+    for one in sequences:
+        weights = [1.0] * len(one.ids) if one.weights is None else list(one.weights)
+        last = max((place for place, weight in enumerate(weights) if weight and place), default=0)
+        if last == 0:
+            continue
+        key = tuple(one.ids[:last])
+        known = inner.setdefault(key, [0.0] * last)
+        inner[key] = [a + b for a, b in zip(known, weights, strict=False)]
+        targets = ends.setdefault(key, {})
+        targets[one.ids[last]] = targets.get(one.ids[last], 0.0) + weights[last]
+    return [
+        Weighted([*key, next(iter(ends[key]))], [*weights, 0.0], None, tuple(ends[key].items()))
+        for key, weights in inner.items()
+    ]
 
 
 def cut(sequences: Sequence[Weighted], tokens: int) -> list[list[Weighted]]:
@@ -185,7 +251,7 @@ class Batches:
         """Nothing is open."""
 
     def _check(self, sequence: Weighted, record: int) -> None:
-        ids, weights, allowed = sequence
+        ids, weights, allowed, _ = sequence
         if len(ids) < 2:
             raise ValueError(f"record {record}: a training sequence needs at least 2 tokens")
         if weights is not None and len(weights) != len(ids):

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
+from puji.engine.batches import Ends
+
 PLAIN_UP_TO = 384
 """Width up to which matrix products beat the fused attention of the CPU in bfloat16, whose backward pass is slow.
 
@@ -36,16 +38,21 @@ class Objective(nn.Module):
         if self.network.config._attn_implementation != wanted:
             self.network.set_attn_implementation(wanted)
 
-    def forward(self, ids: Tensor, weights: Tensor, allowed: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, weights: Tensor, allowed: Tensor | None = None, ends: Ends | None = None) -> Tensor:
         """Shapes as in `Batch`. Padding stands on the right, where causal attention ignores it."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             logits = self.network(input_ids=ids[:, :-1], use_cache=False).logits
+        width = logits.shape[1]
         logits = logits.float().flatten(0, 1)
         losses = F.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
         if allowed is not None and self.forbidden != 1:
             masked = logits.masked_fill(~unpacked(allowed[:, 1:].flatten(0, 1), logits.shape[-1]), -torch.inf)
             losses = losses + (self.forbidden - 1) * (logits.logsumexp(-1) - masked.logsumexp(-1))
-        return (losses * weights[:, 1:].flatten()).sum()
+        total = (losses * weights[:, 1:].flatten()).sum()
+        if ends is not None:
+            told = logits[ends.rows * width + ends.places].log_softmax(-1)
+            total = total - (told[ends.owners, ends.ids] * ends.weights).sum()
+        return total
 
 
 def unpacked(bits: Tensor, n: int) -> Tensor:

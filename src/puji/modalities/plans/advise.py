@@ -1,0 +1,176 @@
+"""A plan for one patient: what the network says of each action, what the safety rules let pass of it, and what may follow.
+
+The order is fixed and nothing in a model can change it: the network proposes, the rules judge every action that is told, and
+what is recommended is the best of those that the rules let pass and that enough logged decisions support. Where there is
+none, the plan says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from puji.errors import Invalid
+from puji.language import current
+from puji.modalities.plans.conditions import Ask
+from puji.modalities.plans.plan import Alternative, Branch, Maker, Names, Order, Outcome, Plan, Step, Support, Verdict
+from puji.modalities.plans.safety import Current, Facts, Given, Observation, Safety
+from puji.modalities.plans.setting import Setting
+from puji.modalities.plans.units import Quantity
+from puji.modalities.plans.value import SHRINK, Estimates
+from puji.modality import Estimate
+
+COVERAGE, Z = 0.8, 1.281552
+"""Of intervals, and how many standard deviations of the normal distribution that is."""
+
+
+class Advice(dict[str, Estimate]):
+    """Estimates by name, and the ``plan`` that they belong to."""
+
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True)
+class Considered:
+    """What the network says of the actions at one state, best first: place in the setting, value with its interval,
+    support."""
+
+    place: int
+    estimate: Estimate
+    support: Support
+
+
+def considered(setting: Setting, found: Estimates, row: int = 0) -> list[Considered]:
+    """The supported actions at one state, the best first.
+
+    The value is the mean of a beta distribution that begins as `SHRINK` decisions that are worth what the state is worth, and
+    has seen the logged ones; the interval is the normal one of its spread. What the labels of later rounds add in precision
+    is not counted, so the interval is rather too wide than too narrow; that the logs may be confounded, no interval tells.
+    """
+    scores = found.shrunken()[row]
+    told = []
+    for place in np.argsort(-scores, kind="stable"):
+        if not np.isfinite(scores[place]):
+            continue
+        share, cases = float(scores[place]), float(found.support[row, place])
+        spread = Z * float(np.sqrt(share * (1 - share) / (SHRINK + cases + 1)))
+        ends = [setting.value.of(min(1.0, max(0.0, one))) for one in (share - spread, share + spread)]
+        estimate = Estimate(setting.value.of(share), min(ends), max(ends), setting.value.unit, COVERAGE)
+        told.append(Considered(int(place), estimate, Support(round(cases), float(found.taken[row, place]))))
+    return told
+
+
+def orders(setting: Setting, place: int) -> tuple[Order, ...]:
+    """The orders of an action."""
+    return tuple(one.order() for one in setting.actions[place].orders)
+
+
+def plan(
+    setting: Setting,
+    safety: Safety | None,
+    found: Estimates,
+    ask: Ask,
+    *,
+    names: Names,
+    maker: Maker,
+    patient: str = "",
+    made: datetime | None = None,
+    follow: Callable[[int], tuple[Branch, ...]] = lambda place: (),
+) -> Plan:
+    """The plan at one state (row 0 of ``found``). ``follow``: what may follow the action with a place, see foresee.py."""
+    facts = load_facts(ask.patient)
+    options = considered(setting, found)
+    alternatives = [_judged(setting, safety, one, facts) for one in options]
+    pairs = list(zip(options, alternatives, strict=True))
+    passed = [pair for pair in pairs if pair[1].verdict.outcome != "vetoed"]
+    allowed = [pair for pair in passed if pair[0].support.cases >= ask.least]
+    base: dict[str, Any] = {"patient": patient, "made": made or datetime.now(UTC), "maker": maker, "names": names}
+    if safety is None or not allowed:
+        told = tuple(alternative for _, alternative in pairs[: ask.alternatives + 1])
+        most = max((one.support.cases for one, _ in passed), default=0)
+        why: Mapping[str, Any] = {}
+        if safety is None:
+            reason = "plans.abstained.no_rules"
+        elif passed or not pairs:
+            reason, why = "plans.abstained.support", {"cases": f"{most:,}"}
+        else:
+            reason = "plans.abstained.vetoed"
+        return Plan(**base, alternatives=told, abstained=reason, why=why)
+    best, chosen = allowed[0]
+    others = tuple(alternative for one, alternative in pairs if one is not best)[: ask.alternatives]
+    return Plan(
+        **base, now=Step(chosen.verdict.orders, branches=follow(best.place)), chosen=chosen, alternatives=others
+    )
+
+
+def _judged(setting: Setting, safety: Safety | None, one: Considered, facts: Facts) -> Alternative:
+    proposed = orders(setting, one.place)
+    verdict = Verdict(proposed) if safety is None else safety.check(facts, proposed)
+    outcome = Outcome("value", one.estimate, setting.value.hours, setting.value.better)
+    return Alternative(proposed, outcome, one.support, verdict)
+
+
+def advice(setting: Setting, found: Estimates, made: Plan) -> Advice:
+    """What a plan says, as estimates by name: "recommended" where there is one, then each action by its code."""
+    told = Advice()
+    options = considered(setting, found)
+    for one in options:
+        action = setting.actions[one.place]
+        name = action.name.get(current(), action.code)  # type: ignore[call-overload]
+        estimate = replace(one.estimate, about=f"{name} ({one.support.cases:,}; {100 * one.support.probability:.2g}%)")
+        if made.chosen is not None and "recommended" not in told and orders(setting, one.place) == made.chosen.proposed:
+            told["recommended"] = estimate
+        told[action.code] = estimate
+    if "recommended" in told:
+        told = Advice({"recommended": told["recommended"], **told})
+    state = setting.value.of(float(found.state[0]))
+    told["logged care"] = Estimate(state, state, state, setting.value.unit, 1.0)
+    told.plan = made
+    return told
+
+
+def load_facts(path: str | None) -> Facts:
+    """The patient's facts from a JSON file, with the fields of `Facts`; amounts as "70 kg", "5 ug/kg/min". None: nothing is
+    known.
+
+    Raises Invalid for a file that is none.
+    """
+    if path is None:
+        return Facts()
+    try:
+        told = json.loads(Path(path).read_text("utf-8-sig"))
+        if not isinstance(told, dict):
+            raise TypeError("no object")
+        plain: dict[str, Any] = {key: value for key, value in told.items() if key in ("age", "weight", "pregnant")}
+        lists: dict[str, Any] = {
+            key: tuple(told[key]) for key in ("allergies", "conditions") if told.get(key) is not None
+        }
+        more: dict[str, Any] = {}
+        if told.get("current") is not None:
+            more["current"] = tuple(Current(one["code"], _quantity(one.get("daily"))) for one in told["current"])
+        if told.get("given") is not None:
+            more["given"] = tuple(Given(**{**one, "dose": Quantity.read(one["dose"])}) for one in told["given"])
+        if told.get("observations") is not None:
+            more["observations"] = tuple(
+                Observation(one["code"], Quantity.read(one["value"]), one["age"]) for one in told["observations"]
+            )
+        known = {"age", "weight", "pregnant", "allergies", "conditions", "current", "given", "observations"}
+        if unknown := sorted(set(told) - known):
+            raise Invalid("plans.facts.unknown", field=str(unknown[0])[:40], known=", ".join(sorted(known)))
+        return Facts(**plain, **lists, **more)
+    except Invalid as refusal:
+        raise refusal.at(path, None) from refusal
+    except OSError as error:
+        raise Invalid("read.failed", source=path, why=error.strerror or str(error)) from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Invalid("plans.facts.unreadable", source=path, why=str(error)[:200]) from error
+
+
+def _quantity(told: str | None) -> Quantity | None:
+    return None if told is None else Quantity.read(told)

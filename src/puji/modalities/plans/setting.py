@@ -1,0 +1,191 @@
+"""A care setting, as a JSON or TOML file declares it: what is observed, what can be done, what is good. See
+settings/sepsis.toml.
+
+name, title                what it is called: a word, and for people in English and Chinese
+hours                      from one decision to the next
+[[observed]]               columns of numbers; none: the column "state" tells one of a limited number of states
+[codes]                    coarse-to-fine codes learned from the observed numbers, or from a description of the states
+[[actions]]                what can be done: the code that logs have for it, its name, its orders (medicine, dose, route)
+[outcomes.survived]        how an episode can end, what that is worth, its name
+[value]                    what is predicted: name, unit, range
+rules                      the file of the safety rules, beside this one
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from puji.errors import Invalid
+from puji.modalities.plans.plan import Names, Order
+from puji.modalities.plans.safety import Rules, load_rules
+from puji.modalities.plans.safety.rule import Amount, Code, Declared, Positive, Route, as_error
+
+FOLDER = Path(__file__).with_name("settings")
+"""The settings that come with Puji."""
+LARGEST = 20_000_000
+"""Bytes of a file of a setting."""
+
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}$")]
+"""A code that becomes a token."""
+Title = dict[Literal["en", "zh"], str]
+
+
+class Prescription(Declared):
+    """An order of an action: ``minutes``: how long it lasts, 0 for at once."""
+
+    medicine: Code
+    dose: Amount
+    route: Route
+    minutes: Annotated[float, Field(ge=0)] = 0.0
+
+    def order(self) -> Order:
+        """As plans have it."""
+        return Order(self.medicine, self.dose, self.route, minutes=self.minutes)
+
+
+class Action(Declared):
+    """What can be done in one step. ``code``: as logs tell it. No orders: nothing is given."""
+
+    code: Word
+    name: Title = Field(default_factory=dict)
+    orders: tuple[Prescription, ...] = ()
+
+
+class Observed(Declared):
+    """A column of numbers, told in ``bins`` of as many training values each."""
+
+    column: Word
+    name: Title = Field(default_factory=dict)
+    unit: str = ""
+    bins: Annotated[int, Field(ge=2, le=100)] = 10
+
+
+class Codes(Declared):
+    """Coarse-to-fine codes: k-means of the standardised numbers, then of what each level leaves. ``size``: codes of a
+    level."""
+
+    levels: Annotated[int, Field(ge=1, le=8)] = 4
+    size: Annotated[int, Field(ge=2, le=512)] = 16
+
+
+class Ending(Declared):
+    """How an episode can end, and what that is ``worth``."""
+
+    worth: float
+    name: Title = Field(default_factory=dict)
+
+
+class Value(Declared):
+    """What is predicted and made as good as can be: the discounted sum of rewards and the worth of the ending, from ``low``
+    to ``high``. ``hours``: until when it is predicted. ``unit``: UCUM's, "" for a probability."""
+
+    name: Title
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    better: Literal["up", "down"] = "up"
+    hours: Positive
+    discount: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Value:
+        if self.low >= self.high:
+            raise as_error(Invalid("plans.setting.range"))
+        return self
+
+    def shares(self, values: np.ndarray) -> np.ndarray:
+        """Where ``values`` lie between the worst (0) and the best (1)."""
+        found = np.clip((values - self.low) / (self.high - self.low), 0.0, 1.0)
+        return found if self.better == "up" else 1.0 - found
+
+    def of(self, share: float) -> float:
+        """Inverse of `shares`, of one."""
+        return self.low + (self.high - self.low) * (share if self.better == "up" else 1.0 - share)
+
+
+class Setting(Declared):
+    """One care setting. ``history``: earlier steps that a decision is told; 0 where the state says all that matters."""
+
+    name: Word
+    title: Title
+    hours: Positive
+    history: Annotated[int, Field(ge=0, le=100)] = 0
+    observed: tuple[Observed, ...] = ()
+    codes: Codes | None = None
+    actions: Annotated[tuple[Action, ...], Field(min_length=2)]
+    outcomes: dict[Word, Ending] = Field(default_factory=dict)
+    value: Value
+    rules: str = ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Setting:
+        for kind, words in (
+            ("actions", [one.code for one in self.actions]),
+            ("observed", [one.column for one in self.observed]),
+        ):
+            if twice := sorted({word for word in words if words.count(word) > 1}):
+                raise as_error(Invalid("plans.setting.twice", field=kind, value=twice[0]))
+        return self
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the state is one of a limited number."""
+        return not self.observed
+
+    def action(self, code: str) -> Action:
+        """The action of a ``code``. Raises Invalid if there is none."""
+        found = next((one for one in self.actions if one.code == code), None)
+        if found is None:
+            raise Invalid("plans.setting.action", value=code[:40])
+        return found
+
+    def names(self, rules: Rules | None = None) -> Names:
+        """Names for people: of what is predicted, of observations, of the rules' codes."""
+        own: dict[str, Any] = {one.column: dict(one.name) for one in self.observed if one.name}
+        return {**(rules.naming if rules is not None else {}), **own, "value": dict(self.value.name)}
+
+
+def load_setting(told: str | Path) -> tuple[Setting, Rules | None]:
+    """A setting that comes with Puji, by its name, or one of a .json or .toml file; and its safety rules.
+
+    Raises Invalid with the file, the place in it, and what to do.
+    """
+    path = Path(told)
+    if not path.suffix and (FOLDER / f"{told}.toml").is_file():
+        path = FOLDER / f"{told}.toml"
+    try:
+        if path.stat().st_size > LARGEST:
+            raise Invalid("plans.rules.large", source=str(path))
+        text = path.read_text("utf-8-sig")
+        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(one.stem for one in FOLDER.glob("*.toml") if not one.stem.endswith("_rules")))
+        raise Invalid("plans.setting.unknown", source=str(told)[:200], known=known) from error
+    except OSError as error:
+        raise Invalid("read.failed", source=str(path), why=error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        raise Invalid("plans.rules.unreadable", source=str(path), line=line, why=str(error)[:200]) from error
+    setting = parsed_setting(content, str(path))
+    return setting, load_rules(path.parent / setting.rules) if setting.rules else None
+
+
+def parsed_setting(told: Any, source: str = "") -> Setting:
+    """A setting from plain values as JSON knows them. Raises Invalid with the place and what to do."""
+    try:
+        return Setting.model_validate_json(json.dumps(told))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"]) or "-"
+        if first["type"].startswith("plans."):
+            details = {key: value for key, value in first["ctx"].items() if key != "reason"}
+            raise Invalid(first["type"], source=f"{source}, {place}" if source else place, **details) from error
+        raise Invalid("plans.setting.wrong", source=source, place=place, why=first["msg"]) from error
+    except (TypeError, ValueError) as error:
+        raise Invalid("plans.rules.unreadable", source=source, why=str(error)[:200]) from error

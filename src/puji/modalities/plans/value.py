@@ -1,0 +1,201 @@
+"""What decisions are worth, learned offline from logs: by the same network that learns what is done.
+
+A decision is one short sequence: what was observed, a value token, the action. One network so gives
+
+    V(s) = p(good | s)        p(a | s) = sum over v of p(v | s) p(a | s, v)        Q(s, a) = p(good | s) p(a | s, good) / p(a
+    | s)
+
+and, with the likelihood of the state itself, how many logged decisions support an action: n(s, a) = N p(s) p(a | s). Values
+are shares from the worst (0) to the best (1) that the setting can have; a decision that is worth .8 is told as good with
+weight .8 and as bad with weight .2. In the first round a decision is worth what came of its episode. In later rounds, what
+the network says of the state that it led to, if from there on the best supported action is taken:
+
+    Q'(s, a) = V(s) + n / (n + k) (Q(s, a) - V(s))
+
+The advantage of an action counts as much as decisions support it: with few, an action is worth what the state is worth. This
+is the mean of the posterior where advantages are normal around 0 with a variance of 1 / k of that of a single outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import LlamaForCausalLM
+
+from puji.engine import score
+from puji.engine.vocabulary import Vocabulary
+from puji.modalities.plans.book import BAD, GOOD, PLAN, Book, action_token
+from puji.modalities.plans.episode import Episode, returns
+from puji.modality import END, View
+
+SHRINK = 100.0
+"""k: decisions at which half of an estimated advantage counts."""
+LEAST = 0.5
+"""Decisions that support an action at least, for it to be considered."""
+
+
+def prompt(book: Book, episode: Episode, at: int) -> list[str]:
+    """What is told before the decision at step ``at``: the features, the last steps as far as the setting wants them, the
+    state."""
+    tokens = [PLAN, *book.known(episode)]
+    for step in episode.steps[max(0, at - book.setting.history) : at]:
+        tokens += [*book.observed(step), action_token(step.action)]
+    return tokens + book.observed(episode.steps[at])
+
+
+@dataclass
+class Decisions:
+    """All logged decisions. ``prompts``: the distinct ones of what was told before a decision. Of each decision: ``before``,
+    its prompt; ``action``, its place in the setting; ``after``, the prompt that it led to, -1 where the episode ended;
+    ``reward``: what came at once, the worth of the ending included; ``total``: what came of it, all (n,).
+    """
+
+    prompts: list[tuple[str, ...]]
+    kinds: list[tuple[str, ...]]
+    before: np.ndarray
+    action: np.ndarray
+    after: np.ndarray
+    reward: np.ndarray
+    total: np.ndarray
+
+    @classmethod
+    def of(cls, book: Book, records: Sequence[Episode]) -> Decisions:
+        """Those of ``records``; of an episode whose ending is not known the last decision is left out: what it led to is not
+        known."""
+        place: dict[tuple[str, ...], int] = {}
+        kinds: list[tuple[str, ...]] = []
+        actions = {one.code: number for number, one in enumerate(book.setting.actions)}
+        rows: list[tuple[int, int, int, float, float]] = []
+        setting = book.setting
+
+        seen: dict[tuple[object, ...], int] = {}
+
+        def number(record: Episode, at: int) -> int:
+            step = record.steps[at]
+            earlier = record.steps[max(0, at - setting.history) : at] if setting.history else ()
+            key = (record.features, step.state, step.values, earlier)
+            if (known := seen.get(key)) is None:
+                known = seen[key] = place.setdefault(tuple(prompt(book, record, at)), len(place))
+                if known == len(kinds):
+                    kinds.append(tuple(book.kind(record, step)))
+            return known
+
+        for record in records:
+            totals = returns(record, setting)
+            numbers = [number(record, at) for at in range(len(record.steps))]
+            for at, step in enumerate(record.steps):
+                last = at + 1 == len(record.steps)
+                if not step.action or (last and totals is None):
+                    continue
+                worth = setting.outcomes[record.outcome].worth if last and record.outcome else 0.0
+                total = float("nan") if totals is None else totals[at]
+                reward = step.reward + setting.value.discount * worth if last else step.reward
+                rows.append((numbers[at], actions[step.action], -1 if last else numbers[at + 1], reward, total))
+        columns = np.array(rows, dtype=float).reshape(-1, 5).T
+        before, action, after = (columns[number].astype(np.int64) for number in range(3))
+        return cls(list(place), kinds, before, action, after, columns[3], columns[4])
+
+    def first(self, book: Book) -> np.ndarray:
+        """What each decision is worth by what came of its episode, as a share, (n,); where that is not known, .5."""
+        found: np.ndarray = np.nan_to_num(book.setting.value.shares(self.total), nan=0.5)
+        return found
+
+    def improved(self, book: Book, values: np.ndarray) -> np.ndarray:
+        """What each decision is worth, as a share, (n,), where prompts are worth ``values`` (prompts,), shares."""
+        value = book.setting.value
+        led_to = np.append([value.of(one) for one in values], 0.0)[self.after]
+        return value.shares(self.reward + value.discount * led_to)
+
+    def views(self, book: Book, labels: np.ndarray) -> list[View]:
+        """Each distinct decision as two training sequences, good and bad, weighted by how often it was met and its mean
+        label."""
+        actions = [action_token(one.code) for one in book.setting.actions]
+        pair, which = np.unique(self.before * len(actions) + self.action, return_inverse=True)
+        count, good = np.bincount(which).astype(float), np.bincount(which, labels)
+        met = np.bincount(self.before, minlength=len(self.prompts))
+        found = []
+        if book.setting.history:  # what is told of earlier steps says nothing of how often states are met
+            found += [kind(told, float(n)) for told, n in zip(self.kinds, met.tolist(), strict=True) if n]
+        for number, n, g in zip(pair.tolist(), count.tolist(), good.tolist(), strict=True):
+            before, action = divmod(number, len(actions))
+            counted = 0 if book.setting.history else len(self.kinds[before])
+            for token, weight in ((GOOD, g), (BAD, n - g)):
+                if weight > 0:
+                    found.append(decision(self.prompts[before], counted, token, actions[action], weight))
+        return found
+
+
+def decision(told: Sequence[str], counted: int, value: str, action: str, weight: float) -> View:
+    """One decision as a training sequence; the first ``counted`` tokens are learned, too: how often they are met."""
+    weights = [weight if 0 < place < counted else 0.0 for place in range(len(told))]
+    return View((*told, value, action, END), (*weights, weight, weight, 0.0))
+
+
+def kind(told: Sequence[str], weight: float) -> View:
+    """How often decisions of a kind are met, as a training sequence."""
+    return View((*told, END), (0.0, *[weight] * (len(told) - 1), 0.0))
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What a network says about prompts: ``state``: V, (n,), ``actions``: Q, (n, actions), shares; ``taken``: p(a | s), (n,
+    actions); ``support``: logged decisions, (n, actions)."""
+
+    state: np.ndarray
+    actions: np.ndarray
+    taken: np.ndarray
+    support: np.ndarray
+
+    def shrunken(self, shrink: float = SHRINK) -> np.ndarray:
+        """Q', see above, (n, actions); -inf for actions that are not supported."""
+        weight = self.support / (self.support + shrink)
+        found = self.state[:, None] + weight * (self.actions - self.state[:, None])
+        return np.where(self.support >= LEAST, found, -np.inf)
+
+    def best(self, shrink: float = SHRINK) -> np.ndarray:
+        """What states are worth if the best supported action is taken, (n,); where there is none, what logged care makes of
+        them."""
+        found = self.shrunken(shrink).max(1)
+        return np.where(np.isfinite(found), found, self.state)
+
+    def choice(self, shrink: float = SHRINK) -> np.ndarray:
+        """The best supported action, (n,); where there is none, the one that logged care takes most."""
+        scores = self.shrunken(shrink)
+        found: np.ndarray = np.where(np.isfinite(scores.max(1)), scores.argmax(1), self.taken.argmax(1))
+        return found
+
+
+def estimates(
+    network: LlamaForCausalLM,
+    vocabulary: Vocabulary,
+    book: Book,
+    prompts: Sequence[Sequence[str]],
+    kinds: Sequence[Sequence[str]],
+    decisions: float,
+) -> Estimates:
+    """Ask the network about ``prompts``; ``kinds``: what says among which logged decisions each is counted (`Book.kind`);
+    ``decisions``: how many there are in all. Equal prefixes are computed once."""
+    actions = [action_token(one.code) for one in book.setting.actions]
+    sequences = [
+        vocabulary.encode([*told, value, action]) for told in prompts for value in (GOOD, BAD) for action in actions
+    ]
+    found = score.token_logprobs(network, sequences)
+    shape = (len(prompts), 2, len(actions))
+    told = np.array([row[-1] for row in found]).reshape(shape)
+    value = np.array([row[-2] for row in found]).reshape(shape)[:, :, 0]
+    before = np.array(
+        [row[1:].sum() for row in score.token_logprobs(network, [vocabulary.encode(one) for one in kinds])]
+    )
+    return reckoned(before, value, told, decisions)
+
+
+def reckoned(before: np.ndarray, value: np.ndarray, action: np.ndarray, decisions: float) -> Estimates:
+    """Estimates from natural-log likelihoods: of the states, (n,), of good and bad after them, (n, 2), and of the actions
+    after both, (n, 2, actions)."""
+    share = np.exp(value - np.logaddexp(value[:, :1], value[:, 1:]))
+    taken = np.exp(action - np.logaddexp.reduce(action, axis=2, keepdims=True))
+    joint = share[:, :, None] * taken
+    whole = joint.sum(1)
+    return Estimates(share[:, 0], joint[:, 0] / whole, whole, decisions * np.exp(before)[:, None] * whole)

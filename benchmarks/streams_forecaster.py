@@ -2,8 +2,8 @@
 
     python -m benchmarks.streams_forecaster --minutes 6     trains, judges, and writes the weights that `puji stream` uses
 
-Patients and their care are those of `puji.modalities.plans.diabetes.logs` (basal-bolus with people's mistakes); the network sees what
-the sensor shows and nothing else, neither meals nor insulin nor the time of day.
+Patients and their care are those of `puji.modalities.plans.diabetes.logs` (basal-bolus with people's mistakes); the network
+sees what the sensor shows and nothing else, neither meals nor insulin nor the time of day.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from puji.streams.samples import observation, told
 from puji.streams.forecaster import Persistence
 from puji.streams.monitor import Monitor
+from puji.streams.samples import observation, told
 from puji.streams.store import Store
 
 NOW = 1_790_000_000_000 // 300_000 * 300_000

@@ -126,6 +126,8 @@ def stream(**values: Any) -> None:
     _check(values)
     password = _password(values["password_file"], values["user"])
     # Only now what takes time to import.
+    import torch
+
     from puji.streams import clock as clocks
     from puji.streams import weights
     from puji.streams.broker import Embedded
@@ -136,8 +138,6 @@ def stream(**values: Any) -> None:
     from puji.streams.service import Service
     from puji.streams.store import Store
     from puji.streams.view import Lines, LiveView
-
-    import torch
 
     torch.set_num_threads(1)  # many small products: threads would only wait for each other
     simulated, speed = values["simulate"], None

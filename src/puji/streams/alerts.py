@@ -1,8 +1,8 @@
 """When somebody must look: rules on readings and forecasts, deterministic and apart from the model.
 
-An alert is a name, "<vital>-<kind>", and is on or off for a patient. Kinds: low, very_low, high (a reading), soon_low (a forecast), stale (no
-reading for too long). A reading that just leaves the range does not end an alert at once, so that a value at the edge does not raise
-it again and again.
+An alert is a name, "<vital>-<kind>", and is on or off for a patient. Kinds: low, very_low, high (a reading), soon_low (a
+forecast), stale (no reading for too long). A reading that just leaves the range does not end an alert at once, so that a
+value at the edge does not raise it again and again.
 """
 
 from __future__ import annotations

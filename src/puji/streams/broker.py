@@ -26,8 +26,8 @@ def free_port() -> int:
 class Embedded:
     """A broker of MQTT 3.1.1 in a thread; it listens on the loopback interface only, and knows no passwords.
 
-    Sessions live in memory: what it has not delivered is gone when it ends. Raises Invalid if amqtt is not installed or the port is
-    taken.
+    Sessions live in memory: what it has not delivered is gone when it ends. Raises Invalid if amqtt is not installed or the
+    port is taken.
     """
 
     def __init__(self, port: int | None = None) -> None:
@@ -59,7 +59,9 @@ class Embedded:
     def __enter__(self) -> Embedded:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _run(self) -> None:

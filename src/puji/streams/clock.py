@@ -22,4 +22,5 @@ class Fast:
         self._started, self._at = system(), time.monotonic()
 
     def __call__(self) -> int:
+        """Now, milliseconds since 1970."""
         return self._started + round((time.monotonic() - self._at) * 1000 * self.speed)

@@ -23,8 +23,8 @@ from puji.streams.tokens import STEP
 from puji.streams.vitals import MMOL
 
 FAULTS = ("lost", "twice", "late", "unit", "clock", "flood")
-"""What a device may do wrong: a reading is lost, sent twice, sent after the next ones, in the wrong unit, with a clock two hours ahead, or
-sent fifty times."""
+"""What a device may do wrong: a reading is lost, sent twice, sent after the next ones, in the wrong unit, with a clock two hours
+ahead, or sent fifty times."""
 FLOOD = 50
 
 
@@ -80,7 +80,9 @@ class Devices:
         Share of the readings with which something of `FAULTS` goes wrong.
     """
 
-    def __init__(self, n: int, address: Address, clock: Clock, *, topic: str = "puji", seed: int = 0, faults: float = 0.0) -> None:
+    def __init__(
+        self, n: int, address: Address, clock: Clock, *, topic: str = "puji", seed: int = 0, faults: float = 0.0
+    ) -> None:
         self.patients = identifiers(n)
         self.sent = 0
         self._clock, self._topic, self._seed, self._faults = clock, topic, seed, faults

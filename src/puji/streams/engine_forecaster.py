@@ -19,7 +19,8 @@ from puji.streams.vitals import GLUCOSE
 Array = np.ndarray[Any, Any]
 
 SAMPLES = 64
-"""Continuations a forecast. With more of them the median hardly changes (see RESULTS of `benchmarks.streams`), and it takes longer."""
+"""Continuations a forecast. With more of them the median hardly changes (see RESULTS of `benchmarks.streams`), and it takes
+longer."""
 INTERVAL = 0.8
 
 

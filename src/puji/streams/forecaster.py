@@ -1,7 +1,7 @@
 """Who forecasts: the interface, and the simplest one that keeps it.
 
-A forecaster opens a track for a patient, is told one step after the other, and is asked. It keeps nothing that the window could not
-tell it again: a track is restored by opening a new one and telling it the window.
+A forecaster opens a track for a patient, is told one step after the other, and is asked. It keeps nothing that the window
+could not tell it again: a track is restored by opening a new one and telling it the window.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Persistence:
     horizons : sequence of int
         Minutes.
     width : float
-        Half of the interval at an hour, mg/dl; it grows with the root of time. The default is half the width that holds 80 % of the
-        virtual patients of `benchmarks.streams_forecaster`.
+        Half of the interval at an hour, mg/dl; it grows with the root of time. The default is half the width that holds 80 %
+        of the virtual patients of `benchmarks.streams_forecaster`.
     """
 
     name = "persistence"

@@ -1,7 +1,7 @@
 """The connection to a broker: MQTT 3.1.1 or 5 by paho-mqtt, with a session that outlives it.
 
-The broker keeps what comes while we are away (QoS 1, a session of our own name). A message is acknowledged when `Link.done` says so,
-not when it arrives. A lost connection is taken up again, at first after a second, then less and less often.
+The broker keeps what comes while we are away (QoS 1, a session of our own name). A message is acknowledged when `Link.done`
+says so, not when it arrives. A lost connection is taken up again, at first after a second, then less and less often.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ class Link:
         """Connect, now or as soon as the broker is there. Raises Invalid if its certificate is not trusted."""
         options: dict[str, Any] = {"keepalive": 30}
         if self.address.version == "5":
-            properties = Properties(PacketTypes.CONNECT)
+            make: Any = Properties  # without annotations
+            properties = make(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = SESSION
             options |= {"clean_start": False, "properties": properties}
         try:

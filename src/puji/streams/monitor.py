@@ -1,4 +1,4 @@
-"""The heart of a stream, without network or threads: messages go in, in batches; readings are kept, forecasts and alerts come out.
+"""The heart of a stream, without network or threads: messages go in, in batches; forecasts and alerts come out.
 
     take(topic, payload) ...    one message: a reading placed, or refused with a reason and counted
     settle()                    the end of a batch: who has new readings is forecast, once
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -199,7 +200,7 @@ class Monitor:
     def _expect(self, patient: Patient, vital: str) -> None:
         series = patient.window.series[vital]
         recent = series.times[-(AMONG + 1) :]
-        pauses = sorted(after - before for before, after in zip(recent, recent[1:], strict=False))
+        pauses = sorted(after - before for before, after in pairwise(recent))
         usual = pauses[len(pauses) // 2] if pauses else 0
         patient.silent[vital] = recent[-1] + max(int(FRESH * 1000), SILENT * usual) if recent else 0
 
@@ -310,7 +311,9 @@ class Monitor:
     def _end(self, name: str, patient: Patient, key: str, why: str, now: int) -> None:
         alert = patient.alerts.pop(key)
         self.store.close_alert(name, key)
-        self._publish_flag(alert, translate(why, vital=translate(f"streams.vital.{key.rpartition('-')[0]}")), "", until=now)
+        self._publish_flag(
+            alert, translate(why, vital=translate(f"streams.vital.{key.rpartition('-')[0]}")), "", until=now
+        )
 
     def _publish_flag(self, alert: Alert, text: str, source: str, until: int | None = None) -> None:
         resource = resources.flag(alert, text=text, source=source, until=until, simulated=self.simulated)

@@ -178,7 +178,9 @@ def _quantity(found: Mapping[str, Any], vital: Vital, units: Mapping[str, tuple[
         raise Invalid("streams.refused.value") from error
     if not vital.least <= value <= vital.most:
         least, most = ((edge - offset) / factor for edge in (vital.least, vital.most))
-        raise Invalid("streams.refused.impossible", vital=vital.name, unit=code, least=f"{least:.4g}", most=f"{most:.4g}")
+        raise Invalid(
+            "streams.refused.impossible", vital=vital.name, unit=code, least=f"{least:.4g}", most=f"{most:.4g}"
+        )
     return value
 
 

@@ -1,9 +1,9 @@
 """What goes out, as FHIR R4: a forecast as an Observation, an alert as a Flag, each marked as made by a machine.
 
-A forecast is a preliminary Observation of a code of our own: LOINC has none for glucose that is yet to come. For each horizon it has two
-components, the median (valueQuantity) and the interval that holds 80 % (valueRange). Where no forecast is made, dataAbsentReason says
-so and a note says why. An alert is a Flag, active while it is on, and sent once more as inactive, with the end of its period, when it is
-over (https://hl7.org/fhir/R4/flag.html).
+A forecast is a preliminary Observation of a code of our own: LOINC has none for glucose that is yet to come. For each horizon
+it has two components, the median (valueQuantity) and the interval that holds 80 % (valueRange). Where no forecast is made,
+dataAbsentReason says so and a note says why. An alert is a Flag, active while it is on, and sent once more as inactive, with
+the end of its period, when it is over (https://hl7.org/fhir/R4/flag.html).
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def forecast(
     source: str = "",
     simulated: bool = False,
 ) -> dict[str, Any]:
-    """The Observation of a forecast from ``time`` on, made ``now``; ``made`` None: there is none, ``why`` is the key of the reason.
+    """The Observation of a forecast from ``time`` on, made ``now``.
 
-    ``source``: id of the Observation of the last reading.
+    ``made`` None: there is none, and ``why`` is the key of the reason. ``source``: id of the Observation of the last reading.
     """
     found: dict[str, Any] = {
         "resourceType": "Observation",
@@ -87,7 +87,9 @@ def forecast(
     components: list[dict[str, Any]] = []
     for one in made.horizons:
         text = translate("streams.in_minutes", minutes=one.minutes)
-        components.append({"code": _coding(f"glucose-in-{one.minutes}-min", text), "valueQuantity": _quantity(one.median)})
+        components.append(
+            {"code": _coding(f"glucose-in-{one.minutes}-min", text), "valueQuantity": _quantity(one.median)}
+        )
         edges = {"low": _quantity(one.low), "high": _quantity(one.high)}
         text = translate("streams.interval_in_minutes", minutes=one.minutes)
         components.append({"code": _coding(f"glucose-in-{one.minutes}-min-80-percent", text), "valueRange": edges})
@@ -95,7 +97,9 @@ def forecast(
     return found
 
 
-def flag(alert: Alert, *, text: str, source: str = "", until: int | None = None, simulated: bool = False) -> dict[str, Any]:
+def flag(
+    alert: Alert, *, text: str, source: str = "", until: int | None = None, simulated: bool = False
+) -> dict[str, Any]:
     """The Flag of ``alert``; ``until``: when it was over; ``source``: id of the Observation that it is about."""
     period = {"start": moment(alert.since)}
     if until is not None:

@@ -10,7 +10,11 @@ from puji.streams.observation import UCUM
 from puji.streams.resources import GLUCOSE_CODE, SIMULATED, moment
 from puji.streams.vitals import MMOL
 
-MOLAR = {"system": GLUCOSE_CODE["system"], "code": "105272-9", "display": "Glucose [Moles/volume] in Interstitial fluid"}
+MOLAR = {
+    "system": GLUCOSE_CODE["system"],
+    "code": "105272-9",
+    "display": "Glucose [Moles/volume] in Interstitial fluid",
+}
 
 
 def observation(

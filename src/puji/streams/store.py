@@ -1,8 +1,8 @@
 """What survives a kill: the windows, what was counted, open alerts and messages not yet delivered, in one SQLite file.
 
-Everything that a batch of messages changes is one transaction, and messages are acknowledged to the broker after it. A program that
-is killed in between is sent them again, and finds their readings in its windows. What goes out is written in the same transaction and
-deleted when the broker has it: it is sent again rather than lost.
+Everything that a batch of messages changes is one transaction, and messages are acknowledged to the broker after it. A
+program that is killed in between is sent them again, and finds their readings in its windows. What goes out is written in the
+same transaction and deleted when the broker has it: it is sent again rather than lost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ create table reading (patient text, vital text, time integer, value real, id tex
     primary key (patient, vital, time)) without rowid;
 create table tally (patient text, what text, n integer not null, primary key (patient, what)) without rowid;
 create table alert (patient text, name text, id text not null, since integer not null, primary key (patient, name)) without rowid;
-create table outbox (seq integer primary key autoincrement, name text unique not null, topic text not null, payload blob not null);
+create table outbox (seq integer primary key autoincrement, name text unique not null, topic text not null,
+    payload blob not null);
 """
 
 
@@ -101,7 +102,8 @@ class Store:
             try:
                 yield
             except BaseException:
-                self._db.execute("rollback")
+                if self._db.in_transaction:  # where the disk is full, SQLite has done it already
+                    self._db.execute("rollback")
                 raise
             self._db.execute("commit")
 

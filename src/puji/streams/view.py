@@ -58,7 +58,9 @@ def _style(value: float) -> str:
 
 def table(monitor: Monitor, clock: Clock, most: int) -> Table:
     """The patients, those with alerts first, up to ``most`` of them."""
-    horizons = sorted({one.minutes for found in monitor.patients.values() if found.forecast for one in found.forecast.horizons})
+    horizons = sorted(
+        {one.minutes for found in monitor.patients.values() if found.forecast for one in found.forecast.horizons}
+    )
     horizons = horizons or [30, 60]
     shown = Table(box=None, pad_edge=False, expand=False, header_style="bold", padding=(0, 2, 0, 0))
     shown.add_column(translate("streams.view.patient"), no_wrap=True)
@@ -114,7 +116,9 @@ def page(service: Service, clock: Clock, speed: float | None, height: int) -> Re
     )  # fmt: skip
     taken = monitor.counts[ACCEPTED]
     refused = sum(monitor.counts.values()) - taken
-    counts = translate("streams.view.counts", patients=len(monitor.patients), taken=taken, refused=refused, sent=state.sent)
+    counts = translate(
+        "streams.view.counts", patients=len(monitor.patients), taken=taken, refused=refused, sent=state.sent
+    )
     most = max(3, height - 7)
     parts: list[RenderableType] = [head]
     if speed is not None:
@@ -165,7 +169,11 @@ class Lines:
 
     def write(self) -> None:
         """Write what is new."""
-        on = {alert.id: (name, alert) for name, found in self._service.monitor.patients.items() for alert in found.alerts.values()}
+        on = {
+            alert.id: (name, alert)
+            for name, found in self._service.monitor.patients.items()
+            for alert in found.alerts.values()
+        }
         for key in sorted(on.keys() - self._known, key=lambda key: on[key][1].since):
             name, alert = on[key]
             found = self._service.monitor.patients[name]
@@ -185,4 +193,4 @@ class Lines:
         return
 
 
-__all__ = ["LiveView", "Lines", "View", "page", "spark", "table"]
+__all__ = ["Lines", "LiveView", "View", "page", "spark", "table"]

@@ -1,8 +1,8 @@
 """What devices measure: codes, units, the numbers that can be, and those that call for somebody.
 
-LOINC and units are those of FHIR's vital signs profile (https://hl7.org/fhir/R4/observation-vitalsigns.html); for glucose those of HL7's
-guide for continuous glucose monitoring (99504-3, 105272-9; https://hl7.org/fhir/uv/cgm/) and LOINC's codes for blood, serum or
-plasma, and capillary blood.
+LOINC and units are those of FHIR's vital signs profile (https://hl7.org/fhir/R4/observation-vitalsigns.html); for glucose
+those of HL7's guide for continuous glucose monitoring (99504-3, 105272-9; https://hl7.org/fhir/uv/cgm/) and LOINC's codes for
+blood, serum or plasma, and capillary blood.
 """
 
 from __future__ import annotations

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import LlamaForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from puji.errors import Invalid
 from puji.files import atomic_write, sha256
@@ -23,14 +23,11 @@ CARD = "provenance.json"
 
 def save(network: LlamaForCausalLM, folder: Path, provenance: Mapping[str, Any]) -> None:
     """Write ``network`` in half precision with its ``provenance``. Raises Invalid if the folder cannot be written."""
-    half = LlamaForCausalLM(network.config)
-    half.load_state_dict(network.state_dict())
-    half = half.to(torch.bfloat16)  # type: ignore[arg-type]
+    tensors = {name: value.to(torch.bfloat16).contiguous() for name, value in network.state_dict().items()}
+    tensors.pop("lm_head.weight", None)  # the same as the embedding
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        half.save_pretrained(temporary)
-        for name in FILES:
-            atomic_write(folder / name, (Path(temporary) / name).read_bytes())
+    atomic_write(folder / FILES[0], network.config.to_json_string())
+    atomic_write(folder / FILES[1], lambda path: save_file(tensors, path, {"format": "pt"}))
     hashes = {name: sha256(folder / name) for name in FILES}
     card = {**provenance, "step_seconds": tokens.STEP, "width": tokens.WIDTH, "files": hashes}
     atomic_write(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
@@ -43,11 +40,17 @@ def load(folder: Path = FOLDER) -> LlamaForCausalLM:
         hashes = {name: sha256(folder / name) for name in FILES}
         if hashes != card["files"]:
             raise Invalid("streams.weights", source=str(folder))
-        network: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        network: Any = LlamaForCausalLM(LlamaConfig.from_json_file(folder / FILES[0]))
+        # Embedding and head are one tensor, which the file has once.
+        missing, unexpected = network.load_state_dict(load_file(folder / FILES[1]), strict=False)
+        if unexpected or set(missing) - {"lm_head.weight"}:
+            raise Invalid("streams.weights", source=str(folder))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise Invalid("streams.weights", source=str(folder)) from error
     config = network.config
     same = config.vocab_size == tokens.VOCABULARY and config.max_position_embeddings == tokens.CONTEXT
     if not same or (card.get("step_seconds"), card.get("width")) != (tokens.STEP, tokens.WIDTH):
         raise Invalid("streams.weights", source=str(folder))
-    return network.eval()
+    network.eval()
+    found: LlamaForCausalLM = network
+    return found

@@ -1,8 +1,8 @@
 """What is kept of a patient: a bounded window of readings, in which each stands once.
 
-Readings are placed by their own time, whenever they come. Behind an edge, `Limits.late` before the newest reading of a vital, nothing is
-placed any more: what comes from there is refused as stale, and of what stands there the first reading of each step is kept. Before the
-edge all readings are kept, by time and by id, so that none is counted twice.
+Readings are placed by their own time, whenever they come. Behind an edge, `Limits.late` before the newest reading of a vital,
+nothing is placed any more: what comes from there is refused as stale, and of what stands there the first reading of each step
+is kept. Before the edge all readings are kept, by time and by id, so that none is counted twice.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ STEP_MS = STEP * 1000
 class Limits:
     """How much is kept, and what is refused; times in seconds.
 
-    ``span``: older than this before now is stale. ``late``: so is what comes this long after a newer reading. ``early``: further ahead of
-    our clock than this, a device's clock is wrong. ``most``: readings of one vital that are kept in full. ``rate``, ``burst``: messages
-    of one patient a second in the long run, and at once; a burst holds what a device has saved while the broker was away. ``patients``:
-    the most that are followed.
+    ``span``: older than this before now is stale. ``late``: so is what comes this long after a newer reading. ``early``:
+    further ahead of our clock than this, a device's clock is wrong. ``most``: readings of one vital that are kept in full.
+    ``rate``, ``burst``: messages of one patient a second in the long run, and at once; a burst holds what a device has saved
+    while the broker was away. ``patients``: the most that are followed.
     """
 
     span: float = 43_200.0
@@ -40,7 +40,8 @@ class Limits:
 
 @dataclass
 class Changes:
-    """What placing readings did to a window: what was placed where; for the disk, rows to write and rows to drop (vital, time)."""
+    """What placing readings did to a window: what was placed where; for the disk, rows to write and rows to drop (vital,
+    time)."""
 
     placed: list[Reading] = field(default_factory=list)
     written: list[Reading] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Series:
         return next((time for time in reversed(self.times) if self.values[time][0] is not None), None)
 
     def value(self, time: int) -> float | None:
+        """What was read at ``time``; None: it was withdrawn."""
         return self.values[time][0]
 
     def put(self, reading: Reading) -> None:
@@ -74,6 +76,7 @@ class Series:
         self.ids[reading.id] = reading.time
 
     def drop(self, times: Iterable[int]) -> None:
+        """Forget the readings of ``times``."""
         gone = set(times)
         self.times = [time for time in self.times if time not in gone]
         for time in gone:

@@ -24,6 +24,7 @@ SUITES = (
     "timelines_weights",
     "images_quality",
     "diabetes_simulator",
+    "streams",
     "calibration",
 )
 """In the order in which they run; each is a module with ``run(quick) -> dict``."""

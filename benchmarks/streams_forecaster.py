@@ -95,16 +95,18 @@ class Crops:
         return found
 
 
-def train(glucose: np.ndarray, minutes: float, seed: int, folder: Path, size: str = "nano") -> tuple[Any, Any]:
-    """A network, and what training says of itself."""
+def train(
+    glucose: np.ndarray, minutes: float, seed: int, folder: Path, size: str, batch: int, start: Any = None
+) -> tuple[Any, Any]:
+    """A network, and what training says of itself. ``batch``: tokens a step; ``start``: a network to go on from."""
     held = max(1, round(SHARE * len(glucose)))
     order = np.random.default_rng(seed).permutation(len(glucose))
     rest, kept = Crops(glucose[order[held:]], seed), Crops(glucose[order[:held]], seed + 1)
     validation = [one for index in range(len(kept)) for one in kept.sequences(index, 0)]
     config = networks.config(size, tokens.VOCABULARY, context=tokens.CONTEXT, pad=tokens.PAD, end=tokens.END)
-    network = networks.build(config, seed=seed)
+    network = networks.build(config, seed=seed) if start is None else start
     settings = Settings(
-        minutes=minutes, batch_tokens=4096, seed=seed, threads=1, compile=False, precision="fp32", progress=False
+        minutes=minutes, batch_tokens=batch, seed=seed, threads=1, compile=False, precision="fp32", progress=False
     )
     result = training.train(network, rest, validation[:400], settings, folder)
     return network, result
@@ -209,18 +211,21 @@ def main() -> None:
     parser.add_argument("--trajectories", type=int, default=100, help="of two days, of each of the 21 patients")
     parser.add_argument("--size", default="nano")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=1024, help="tokens a step")
+    parser.add_argument("--start", type=Path, help="folder of weights to go on from")
     parser.add_argument("--out", type=Path, default=weights.FOLDER)
     asked = parser.parse_args()
     started = time.perf_counter()
     glucose = traces(LOGGED, asked.trajectories, asked.seed)
     print(f"{len(glucose)} trajectories in {time.perf_counter() - started:.0f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        network, result = train(glucose, asked.minutes, asked.seed, Path(folder), asked.size)
+        start = None if asked.start is None else weights.load(asked.start)
+        network, result = train(glucose, asked.minutes, asked.seed, Path(folder), asked.size, asked.batch, start)
     print(json.dumps({"tokens": result.tokens, "epochs": result.epochs, "validation": result.validation}), flush=True)
     provenance = {
         "data": "sensors of virtual patients 001-007 of each age group, puji.modalities.plans.diabetes.logs (simulated)",
         "command": f"python -m benchmarks.streams_forecaster --minutes {asked.minutes:g} --trajectories {asked.trajectories}"
-        f" --size {asked.size} --seed {asked.seed}",
+        f" --size {asked.size} --seed {asked.seed} --batch {asked.batch}",
         "tokens": result.tokens,
         "epochs": round(result.epochs, 2),
         "validation_loss": result.validation,
@@ -228,6 +233,8 @@ def main() -> None:
         "commit": commit(),
         "machine": machine(),
     }
+    if asked.start is not None:
+        provenance["start"] = json.loads((asked.start / weights.CARD).read_text("utf-8"))
     weights.save(network, asked.out, provenance)
     print(f"written to {asked.out}", flush=True)
 

@@ -1,5 +1,6 @@
 """The stream on real brokers: readings in, forecasts out; brokers that die, programs that are killed, TLS and passwords."""
 
+import gc
 import json
 import signal
 import subprocess
@@ -218,6 +219,8 @@ def test_tls_and_passwords(certificates, tmp_path, version):
     with pytest.raises(Invalid, match="certificates"):
         Link(address(ca="passwords"), [])
     broker.stop()
+    del refusal, one
+    gc.collect()  # here, not in the next test
 
 
 def test_a_disk_that_is_full_stops_the_program_and_acknowledges_nothing(tmp_path, monkeypatch):

@@ -21,7 +21,9 @@ from puji.streams.tokens import STEP
 from puji.streams.vitals import GLUCOSE
 
 PAST = 24
-"""Steps that are drawn: two hours."""
+"""The most steps that are drawn: two hours."""
+TAKEN, LEAST = 90, 10
+"""Characters of the other columns; with less than this beside them, the past is left out."""
 EVERY = 0.25
 """Seconds between two pictures."""
 BARS = "▁▂▃▄▅▆▇█"
@@ -56,16 +58,18 @@ def _style(value: float) -> str:
     return _STYLES["high"] if GLUCOSE.above is not None and value > GLUCOSE.above else ""
 
 
-def table(monitor: Monitor, clock: Clock, most: int) -> Table:
-    """The patients, those with alerts first, up to ``most`` of them."""
+def table(monitor: Monitor, clock: Clock, most: int, width: int) -> Table:
+    """The patients, those with alerts first, up to ``most`` of them, in ``width`` characters; the past has what room is left."""
     horizons = sorted(
         {one.minutes for found in monitor.patients.values() if found.forecast for one in found.forecast.horizons}
     )
     horizons = horizons or [30, 60]
     shown = Table(box=None, pad_edge=False, expand=False, header_style="bold", padding=(0, 2, 0, 0))
     shown.add_column(translate("streams.view.patient"), no_wrap=True)
-    shown.add_column(translate("streams.view.now"), justify="right", no_wrap=True)
-    shown.add_column(translate("streams.view.past"), width=PAST, no_wrap=True)
+    shown.add_column(GLUCOSE.unit, justify="right", no_wrap=True)
+    past = min(PAST, width - TAKEN)
+    if past >= LEAST:
+        shown.add_column(translate("streams.view.past"), width=past, no_wrap=True)
     for minutes in horizons:
         shown.add_column(translate("streams.view.in", minutes=minutes), no_wrap=True)
     shown.add_column(translate("streams.view.alerts"), no_wrap=True)
@@ -74,7 +78,7 @@ def table(monitor: Monitor, clock: Clock, most: int) -> Table:
     now = clock()
     order = sorted(monitor.patients, key=lambda name: (_urgency(monitor.patients[name]), name))
     for name in order[:most]:
-        shown.add_row(*_row(name, monitor.patients[name], horizons, now))
+        shown.add_row(*_row(name, monitor.patients[name], horizons, now, past))
     return shown
 
 
@@ -83,14 +87,15 @@ def _urgency(patient: Patient) -> int:
     return next((place for place, kind in enumerate(_STYLES) if kind in kinds), len(_STYLES))
 
 
-def _row(name: str, patient: Patient, horizons: list[int], now: int) -> list[Text]:
+def _row(name: str, patient: Patient, horizons: list[int], now: int, past: int) -> list[Text]:
     series = patient.window.series.get(GLUCOSE.name)
     newest = series.newest() if series else None
     value = None if series is None or newest is None else series.value(newest)
     cells = [Text(name)]
     cells.append(Text("–" if value is None else f"{value:.0f}", style="" if value is None else _style(value)))
     last = (now if newest is None else newest) // (STEP * 1000)
-    cells.append(Text(spark([patient.window.step(last - back) for back in range(PAST - 1, -1, -1)])))
+    if past >= LEAST:
+        cells.append(Text(spark([patient.window.step(last - back) for back in range(past - 1, -1, -1)])))
     told = {one.minutes: one for one in patient.forecast.horizons} if patient.forecast else {}
     for minutes in horizons:
         one = told.get(minutes)
@@ -100,18 +105,18 @@ def _row(name: str, patient: Patient, horizons: list[int], now: int) -> list[Tex
         kind = key.rpartition("-")[2]
         alerts.append(translate(f"streams.short.{kind}"), style=_STYLES[kind]).append(" ")
     cells.append(alerts)
-    age = "–" if newest is None else translate("streams.view.minutes", minutes=max(0, now - newest) // 60_000)
+    age = "–" if newest is None else str(max(0, now - newest) // 60_000)
     refused = sum(n for what, n in patient.counts.items() if what != ACCEPTED)
     return [*cells, Text(age), Text(f"{refused:,}" if refused else "")]
 
 
-def page(service: Service, clock: Clock, speed: float | None, height: int) -> RenderableType:
-    """The whole picture."""
+def page(service: Service, clock: Clock, speed: float | None, width: int, height: int) -> RenderableType:
+    """The whole picture, in ``width`` characters and ``height`` lines."""
     monitor, state = service.monitor, service.state
     where = f"{service.link.address.host}:{service.link.address.port}"
     told = translate("streams.view.connected" if state.connected else "streams.view.lost")
     head = Text.assemble(
-        (translate("streams.view.title"), "bold"), "  ", where, " ", (told, "green" if state.connected else "bold red"),
+        ("puji stream", "bold"), "  ", where, " ", (told, "green" if state.connected else "bold red"),
         "  ", moment(clock())[:19].replace("T", " ") + " UTC",
     )  # fmt: skip
     taken = monitor.counts[ACCEPTED]
@@ -123,7 +128,7 @@ def page(service: Service, clock: Clock, speed: float | None, height: int) -> Re
     parts: list[RenderableType] = [head]
     if speed is not None:
         parts.append(Text(translate("streams.view.speed", speed=f"{speed:g}")))
-    parts += [Text(counts), Text(), table(monitor, clock, most)]
+    parts += [Text(counts), Text(), table(monitor, clock, most, width)]
     if len(monitor.patients) > most:
         parts.append(Text(translate("streams.view.more", n=len(monitor.patients) - most), style="dim"))
     return Group(*parts, Text(translate("streams.view.stop"), style="dim"))
@@ -146,7 +151,8 @@ class LiveView:
         """Draw if it is time to."""
         if time.monotonic() - self._drawn >= EVERY:
             self._drawn = time.monotonic()
-            self._live.update(page(self._service, self._clock, self._speed, self._console.height), refresh=True)
+            size = self._console.size
+            self._live.update(page(self._service, self._clock, self._speed, size.width, size.height), refresh=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -1,7 +1,7 @@
 """Live streams: how good the forecasts are, how many patients a core follows, how long a forecast takes, what a patient weighs.
 
-    python -m benchmarks streams                      all of it, with a soak of ten minutes
-    python -m benchmarks.streams --minutes 2          the soak alone
+    python -m benchmarks streams                          all of it, with a soak of ten minutes
+    python -m benchmarks.streams soak --minutes 2         one part: capacity, soak, or forecaster
 
 The soak: a broker (mosquitto, else amqtt) and the devices run in processes of their own, on loopback; this process is the stream.
 """
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import streams_forecaster
+from benchmarks import common, streams_forecaster
 from puji.modalities.plans.diabetes.logs import LOGGED
 from puji.streams import clock as clocks
 from puji.streams import weights
@@ -204,32 +204,41 @@ def soak(forecaster: EngineForecaster, minutes: float, slow: int = SLOW, fast: i
             }
 
 
-def run(quick: bool) -> dict[str, Any]:
-    """All of it."""
+def part(name: str, quick: bool, minutes: float = MINUTES, slow: int = SLOW, fast: int = FAST) -> dict[str, Any]:
+    """One of `PARTS`."""
     torch.set_num_threads(1)
     network = weights.load()
     forecaster = EngineForecaster(network)
+    if name == "soak":
+        return soak(forecaster, 0.2 if quick else minutes, 5 if quick else slow, 2 if quick else fast)
+    if name == "capacity":
+        with tempfile.TemporaryDirectory() as folder:
+            return capacity(forecaster, Path(folder), 20 if quick else 100, 2 if quick else 5)
     train = streams_forecaster.traces(LOGGED, 1 if quick else 2, seed=7)
-    with tempfile.TemporaryDirectory() as folder:
-        found: dict[str, Any] = {
-            "capacity": capacity(forecaster, Path(folder), 20 if quick else 100, 2 if quick else 5)
-        }
-    found["soak"] = soak(forecaster, 0.2 if quick else MINUTES, *((5, 2) if quick else (SLOW, FAST)))
-    found["forecaster"] = streams_forecaster.judge(
-        network, train, 1 if quick else 2, 48 if quick else 12, forecaster.samples
-    )
-    found["weights"] = json.loads((weights.FOLDER / weights.CARD).read_text("utf-8"))
-    return found
+    scores = streams_forecaster.judge(network, train, 1 if quick else 2, 48 if quick else 12, forecaster.samples)
+    return {"scores": scores, "weights": json.loads((weights.FOLDER / weights.CARD).read_text("utf-8"))}
+
+
+PARTS = ("capacity", "soak", "forecaster")
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """All of it."""
+    return {name: part(name, quick) for name in PARTS}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streams", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=MINUTES)
+    parser.add_argument("part", choices=PARTS, help="run this part anew, and leave the other results as they are")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of the soak")
     parser.add_argument("--slow", type=int, default=SLOW, help="patients with a reading every five minutes")
     parser.add_argument("--fast", type=int, default=FAST, help="patients with a reading a second")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
-    print(json.dumps(soak(EngineForecaster(weights.load()), asked.minutes, asked.slow, asked.fast), indent=1))
+    started = time.perf_counter()
+    results = part(asked.part, False, asked.minutes, asked.slow, asked.fast)
+    print(json.dumps(results, indent=1), flush=True)
+    known = (common.read("streams") or {}).get("results", {})
+    common.write("streams", {**known, asked.part: results}, quick=False, seconds=time.perf_counter() - started)
 
 
 if __name__ == "__main__":

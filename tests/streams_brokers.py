@@ -105,8 +105,8 @@ class Client:
         if not self._topics:
             self._ready.set()
 
-    def send(self, topic, payload):
-        told = self._client.publish(topic, payload, qos=1)
+    def send(self, topic, payload, qos=1):
+        told = self._client.publish(topic, payload, qos=qos)
         told.wait_for_publish(PATIENCE)
         assert told.is_published()
 

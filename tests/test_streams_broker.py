@@ -47,8 +47,8 @@ def test_readings_come_in_and_forecasts_go_out(broker, tmp_path):
     listener = Client(broker.port, "puji/+/forecast", "puji/+/alert")
     with running(tmp_path / "state", Address(port=broker.port)) as service:
         device = Client(broker.port)
-        for payload in series(6, value=60):
-            device.send("puji/p1/observation", payload)
+        for place, payload in enumerate(series(6, value=60)):
+            device.send("puji/p1/observation", payload, qos=place % 3)
         device.send("puji/p1/observation", b"garbage")
         device.send("puji/p2/observation", series(1, "p1")[0])
         until(lambda: len(service.monitor.counts) == 3)
@@ -275,4 +275,5 @@ def test_the_command_plays_virtual_patients_and_ends_on_ctrl_c(tmp_path):
     assert "Traceback" not in out + err
     store = Store(tmp_path)
     assert sum(n for (_, what), n in store.tallies().items() if what == ACCEPTED) >= 9
+    assert store.newest() > clock.system()
     store.close()

@@ -142,9 +142,6 @@ def stream(**values: Any) -> None:
     torch.set_num_threads(1)  # many small products: threads would only wait for each other
     simulated, speed = values["simulate"], None
     clock: clocks.Clock = clocks.system
-    if simulated is not None:
-        speed = values["speed"] or SPEED
-        clock = clocks.Fast(speed)
     with ExitStack() as stack:
         folder = values["state"]
         if folder is None and simulated is not None:
@@ -152,6 +149,10 @@ def stream(**values: Any) -> None:
         forecaster = EngineForecaster(weights.load())
         store = Store(folder or Path(STATE))
         stack.callback(store.close)
+        if simulated is not None:
+            speed = values["speed"] or SPEED
+            # An earlier play in the same folder may have come to a time that is still ahead of us.
+            clock = clocks.Fast(speed, store.newest())
         host, port = values["host"], values["port"]
         if host is None:
             port = stack.enter_context(Embedded(port)).port

@@ -15,11 +15,14 @@ def system() -> int:
 
 
 class Fast:
-    """A clock that starts at the system's time and runs ``speed`` times as fast; it never goes back."""
+    """A clock that starts at the system's time, or at ``start`` where that is later, and runs ``speed`` times as fast.
 
-    def __init__(self, speed: float) -> None:
+    It never goes back. ``start``: milliseconds since 1970.
+    """
+
+    def __init__(self, speed: float, start: int = 0) -> None:
         self.speed = speed
-        self._started, self._at = system(), time.monotonic()
+        self._started, self._at = max(system(), start), time.monotonic()
 
     def __call__(self) -> int:
         """Now, milliseconds since 1970."""

@@ -86,7 +86,7 @@ class Devices:
         self.patients = identifiers(n)
         self.sent = 0
         self._clock, self._topic, self._seed, self._faults = clock, topic, seed, faults
-        self._link = Link(replace(address, name="puji-devices"), [])
+        self._link = Link(replace(address, name=f"{address.name}-devices"), [])
         self._waiting: deque[Sample] = deque(maxlen=n * 288)
         self._late: deque[tuple[int, Sample]] = deque()
         self._ending = threading.Event()

@@ -52,12 +52,14 @@ class Address:
 
 
 class Received(NamedTuple):
-    """A message that came in. ``connection``: the how-manieth; ``mid``: what the broker calls it."""
+    """A message that came in. ``connection``: the how-manieth; ``mid``: what the broker calls it; ``qos``: as it was sent
+    to us."""
 
     topic: str
     payload: bytes
     mid: int
     connection: int
+    qos: int = QOS
 
 
 class Acknowledged(NamedTuple):
@@ -141,8 +143,8 @@ class Link:
 
     def done(self, message: Received) -> None:
         """Tell the broker that ``message`` is taken care of; one of a connection that is gone will come again."""
-        if message.connection == self.connection:
-            self._client.ack(message.mid, QOS)
+        if message.qos and message.connection == self.connection:
+            self._client.ack(message.mid, message.qos)
 
     def close(self) -> None:
         """Say goodbye; the session stays with the broker."""
@@ -185,7 +187,7 @@ class Link:
         self._put(Lost(self._where()))
 
     def _on_message(self, client: Any, _: Any, message: Any) -> None:
-        self._put(Received(message.topic, bytes(message.payload), message.mid, self.connection))
+        self._put(Received(message.topic, bytes(message.payload), message.mid, self.connection, message.qos))
 
     def _on_publish(self, client: Any, _: Any, mid: int, code: Any, properties: Any) -> None:
         self._put(Acknowledged(mid))

@@ -147,6 +147,12 @@ class Store:
             for row in self._db.execute("select patient, vital, time, value, id from reading order by 1, 2, 3"):
                 yield Reading(*row)
 
+    def newest(self) -> int:
+        """The latest time of a reading that is kept, milliseconds since 1970; 0: there is none."""
+        with self._told():
+            (time,) = self._db.execute("select max(time) from reading").fetchone()
+        return int(time or 0)
+
     def tallies(self) -> dict[tuple[str, str], int]:
         """(patient, what) -> how often."""
         with self._told():

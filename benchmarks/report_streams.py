@@ -26,25 +26,25 @@ def streams(results: dict[str, Any]) -> str:
         ]
         tokens = told["weights"]["tokens"] + told["weights"].get("start", {}).get("tokens", 0)
         parts.append(
-            "Glucose that the sensor will show, patients 008 to 010 of each age group (never trained on), who care for themselves with"
-            f" mistakes; no meals, insulin or time of day are told. Weights that saw {tokens / 1e6:.1f} million tokens. Root mean"
-            " square error in mg/dl, and how much of it the 80 % interval holds. Rules take their intervals, and the line its length,"
-            " from the training patients."
+            "Glucose that the sensor will show, patients 008 to 010 of each age group (never trained on), who care for"
+            " themselves with mistakes; no meals, insulin or time of day are told. Weights that saw"
+            f" {tokens / 1e6:.1f} million tokens. Root mean square error in mg/dl, and how much of it the 80 % interval"
+            " holds. Rules take their intervals, and the line its length, from the training patients."
             f"\n\n{table(['', 'in 30 minutes', 'in 60 minutes', 'forecasts'], rows)}"
         )
     if told := results.get("capacity"):
         parts.append(
             f"One core, monitor and disk without the network: {told['slow_ms']:.1f} ms of processor time for a reading that is"
-            f" forecast, {told['fast_ms']:.2f} ms for one that is not: {told['patients_slow']:,.0f} patients at one reading every five"
-            f" minutes, {told['patients_fast']:,.0f} at one a second. Memory of a patient with a full window:"
+            f" forecast, {told['fast_ms']:.2f} ms for one that is not: {told['patients_slow']:,.0f} patients at one reading"
+            f" every five minutes, {told['patients_fast']:,.0f} at one a second. Memory of a patient with a full window:"
             f" {told['patient_mb'] * 1000:,.0f} kB ({told['patients']} patients)."
         )
     if told := results.get("soak"):
         refused = sum(told["refused"].values())
         parts.append(
-            f"{told['minutes']:g} minutes on loopback ({told['broker']}): {told['slow']} patients with a reading every five minutes,"
-            f" {told['fast']} with one a second. {told['sent'] + told['history']:,} readings sent, {told['accepted']:,} taken, {refused}"
-            f" refused. From sending a reading to receiving its forecast: median {told['latency_p50_ms']:.0f} ms, 99 %"
+            f"{told['minutes']:g} minutes on loopback ({told['broker']}): {told['slow']} patients with a reading every five"
+            f" minutes, {told['fast']} with one a second. {told['sent'] + told['history']:,} readings sent,"
+            f" {told['accepted']:,} taken, {refused} refused. From sending a reading to receiving its forecast: median {told['latency_p50_ms']:.0f} ms, 99 %"
             f" {told['latency_p99_ms']:.0f} ms, most {told['latency_most_ms']:.0f} ms ({told['forecasts']} forecasts). Processor:"
             f" {told['processor_share']:.1%} of a core; resident memory {told['memory_mb']['middle']:.0f} MB halfway,"
             f" {told['memory_mb']['end']:.0f} MB at the end. The machine was busy with other work."

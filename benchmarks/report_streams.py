@@ -44,7 +44,8 @@ def streams(results: dict[str, Any]) -> str:
         parts.append(
             f"{told['minutes']:g} minutes on loopback ({told['broker']}): {told['slow']} patients with a reading every five"
             f" minutes, {told['fast']} with one a second. {told['sent'] + told['history']:,} readings sent,"
-            f" {told['accepted']:,} taken, {refused} refused. From sending a reading to receiving its forecast: median {told['latency_p50_ms']:.0f} ms, 99 %"
+            f" {told['accepted']:,} taken, {refused} refused. From sending a reading to receiving its forecast: median"
+            f" {told['latency_p50_ms']:.0f} ms, 99 %"
             f" {told['latency_p99_ms']:.0f} ms, most {told['latency_most_ms']:.0f} ms ({told['forecasts']} forecasts). Processor:"
             f" {told['processor_share']:.1%} of a core; resident memory {told['memory_mb']['middle']:.0f} MB halfway,"
             f" {told['memory_mb']['end']:.0f} MB at the end. The machine was busy with other work."

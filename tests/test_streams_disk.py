@@ -135,7 +135,7 @@ def test_persistence_widens_with_time():
     near, far = track.forecast().horizons
     assert near.median == far.median == 120
     assert far.high - far.low > near.high - near.low
-    assert math.isclose(far.high - 120, 60)
+    assert math.isclose(far.high - 120, 43)
 
 
 def test_json_of_messages_is_compact_utf8(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 
 from puji.modalities.plans.diabetes import loop, scenario
 from puji.modalities.plans.diabetes.logs import Habits, LoggedCare
-from puji.modalities.plans.diabetes.patients import names, patients
+from puji.modalities.plans.diabetes.patients import GROUPS, names, patients
 from puji.modalities.plans.diabetes.pump import pump
 from puji.modalities.plans.diabetes.sensor import Sensor
 from puji.modalities.plans.diabetes.simulator import Simulator, scattered
@@ -35,10 +35,15 @@ class Sample(NamedTuple):
     payload: bytes
 
 
+def chosen(n: int) -> list[str]:
+    """The names of ``n`` virtual patients, the age groups in turn."""
+    groups = [names(group) for group in GROUPS]
+    return [groups[place % len(groups)][place // len(groups) % len(groups[0])] for place in range(n)]
+
+
 def identifiers(n: int) -> list[str]:
-    """Of ``n`` virtual patients: "adult-001-1", as topics and FHIR take them."""
-    known = names()
-    return [f"{known[place % len(known)].replace('#', '-')}-{place // len(known) + 1}" for place in range(n)]
+    """Of the patients `chosen`: "adult-001-1", as topics and FHIR take them; the last number tells twins apart."""
+    return [f"{name.replace('#', '-')}-{place // len(names()) + 1}" for place, name in enumerate(chosen(n))]
 
 
 def readings(n: int, seed: int) -> Iterator[np.ndarray]:
@@ -46,8 +51,7 @@ def readings(n: int, seed: int) -> Iterator[np.ndarray]:
 
     A patient in whom the model ends is followed by another one of the same kind.
     """
-    known = names()
-    people = patients([known[place % len(known)] for place in range(n)])
+    people = patients(chosen(n))
     habits = Habits()
     state: np.ndarray | None = None
     day = 0
@@ -156,4 +160,4 @@ class Devices:
             self._waiting.popleft()
 
 
-__all__ = ["FAULTS", "Devices", "identifiers", "readings"]
+__all__ = ["FAULTS", "Devices", "chosen", "identifiers", "readings"]

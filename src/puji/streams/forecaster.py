@@ -73,13 +73,13 @@ class Persistence:
     horizons : sequence of int
         Minutes.
     width : float
-        Half of the interval at an hour, mg/dl; it grows with the root of time. The default is half the width that holds 80 %
+        Half of the interval at an hour, mg/dl; it grows with the root of time. The default is half the width that held 80 %
         of the virtual patients of `benchmarks.streams_forecaster`.
     """
 
     name = "persistence"
 
-    def __init__(self, horizons: Sequence[int] = (30, 60), width: float = 60.0) -> None:
+    def __init__(self, horizons: Sequence[int] = (30, 60), width: float = 43.0) -> None:
         self.horizons, self.width = tuple(horizons), width
 
     def open(self, patient: str) -> Track:

@@ -65,7 +65,7 @@ class Load:
 def main() -> None:
     port, slow, fast, seconds = (int(word) for word in sys.argv[1:5])
     load = Load(port)
-    begin = time.time() + max(5.0, (slow + fast) / 20)  # when the hour before has been taken in
+    begin = time.time() + max(5.0, (slow + fast) / 10)  # when the hour before has been taken in
     patients = [f"slow-{n}" for n in range(slow)] + [f"fast-{n}" for n in range(fast)]
     # Each patient's readings lie at its own place within the steps.
     due = {name: begin + (place * STEP / slow if place < slow else 1.0) for place, name in enumerate(patients)}

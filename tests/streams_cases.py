@@ -34,7 +34,7 @@ def take(one, *resources, patient="p1"):
     with one.store.batch():
         payloads = [resource if isinstance(resource, bytes) else told(resource) for resource in resources]
         found = [one.take(f"puji/{patient}/observation", payload) for payload in payloads]
-        one.settle()
+        one.settle(late=True)
     return [refusal.reason.removeprefix("streams.refused.") for refusal in found if refusal is not None]
 
 

@@ -73,6 +73,22 @@ def test_gaps_are_told_as_gaps_and_after_long_ones_the_track_begins_anew(tmp_pat
     assert told_to.tracks[-1].steps == [140]
 
 
+def test_a_device_that_catches_up_is_forecast_once_a_tick(tmp_path):
+    clock, told_to = Hands(), Told()
+    one = monitor(tmp_path, clock, forecaster=told_to)
+    for minutes in range(-60, 1, 5):
+        with one.store.batch():
+            one.take("puji/p1/observation", told(glucose(minutes, 120)))
+            assert one.settle() == (["p1"] if minutes >= -5 else [])
+        assert (one.patients["p1"].forecast is not None) == (minutes >= -5)
+    with one.store.batch():
+        one.take("puji/p2/observation", told(glucose(-20, 120, "p2")))
+        one.settle()
+        assert one.patients["p2"].track is None
+        one.tick()
+        assert one.patients["p2"].track is not None
+
+
 def test_too_few_readings_give_no_forecast(tmp_path):
     one = monitor(tmp_path)
     take(one, glucose(-30, 100), glucose(-5, 100), glucose(0, 101))

@@ -1,7 +1,7 @@
 """The heart of a stream, without network or threads: messages go in, in batches; forecasts and alerts come out.
 
     take(topic, payload) ...    one message: a reading placed, or refused with a reason and counted
-    settle()                    the end of a batch: who has new readings is forecast, once
+    settle()                    the end of a batch: who has new readings is forecast, once; who catches up waits for a tick
     tick()                      now and then: whose stream is silent, what has grown old
 
 All three are called within `Store.batch`, so that what they change is kept whole or not at all.
@@ -206,11 +206,14 @@ class Monitor:
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
-    def settle(self) -> list[str]:
-        """Forecast and judge all who have new readings; their names."""
+    def settle(self, late: bool = False) -> list[str]:
+        """Forecast and judge who has new readings; their names.
+
+        A device that catches up sends many readings of the past: unless ``late``, such a patient waits for the next `tick`.
+        """
         now = self.clock()
-        done = sorted(self._dirty)
-        self._dirty.clear()
+        done = sorted(name for name in self._dirty if late or self._current(name, now))
+        self._dirty.difference_update(done)
         for name in done:
             patient = self.patients[name]
             if self._follow(name, patient, now):
@@ -218,8 +221,14 @@ class Monitor:
             self._judge(name, patient, now)
         return done
 
+    def _current(self, name: str, now: int) -> bool:
+        """Whether the newest reading of any vital is of the last step."""
+        times = (series.times[-1] for series in self.patients[name].window.series.values() if series.times)
+        return max(times, default=now) >= now - STEP_MS
+
     def tick(self) -> None:
-        """See who has fallen silent, and forget what is too old."""
+        """Do what `settle` left, see who has fallen silent, and forget what is too old."""
+        self.settle(late=True)
         now = self.clock()
         for name, patient in list(self.patients.items()):
             silent = any(time < now for time in patient.silent.values())

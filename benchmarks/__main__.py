@@ -25,6 +25,7 @@ SUITES = (
     "images_quality",
     "diabetes_simulator",
     "sepsis",
+    "streams",
     "calibration",
 )
 """In the order in which they run; each is a module with ``run(quick) -> dict``."""

@@ -76,6 +76,7 @@ COMMANDS: dict[str, Callable[[], click.Command]] = {
     "fit": lambda: _modality_group("fit", "learn", "fit_command"),
     "card": lambda: _modality_group("card", "show", "card_command"),
     "data": lambda: _plain("learn", "data_group"),
+    "stream": lambda: _plain("stream", "stream_command"),
 }
 
 

@@ -45,8 +45,8 @@ def current() -> str:
 
 
 def folders() -> list[Path]:
-    """Where catalogues are: Puji's own, then each built-in modality's."""
-    return [HERE / "messages", *sorted(HERE.glob("modalities/*/messages"))]
+    """Where catalogues are: Puji's own, that of streams, then each built-in modality's."""
+    return [HERE / "messages", HERE / "streams" / "messages", *sorted(HERE.glob("modalities/*/messages"))]
 
 
 _extra: list[Path] = []

@@ -103,6 +103,15 @@ class Session:
         twin._logits = None if self._logits is None else self._logits.copy()
         return twin
 
+    def state(self) -> tuple[Array, Array, int]:
+        """What was seen, to go on elsewhere (see `puji.engine.ahead`): not to be changed.
+
+        Its keys and values (layers, 1, positions, heads, width), the logits of the next token (1, vocabulary), and how many
+        positions are filled. Raises ValueError before anything was fed.
+        """
+        position = len(self._seen)
+        return self._step.cache[:, :, :position], self._last(), position
+
     def _last(self) -> Array:
         if self._logits is None:
             raise ValueError("nothing was fed yet")

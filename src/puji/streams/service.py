@@ -1,0 +1,128 @@
+"""A monitor on a broker: takes messages in batches, keeps them, acknowledges them, and sends what follows from them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from puji.streams.link import Acknowledged, Connected, Event, Link, Lost, Received
+from puji.streams.monitor import Monitor
+
+BATCH = 500
+"""Messages of one transaction."""
+UNDERWAY = 400
+"""Messages that are sent before the broker has acknowledged the first of them."""
+TICK = 1.0
+"""Seconds between two looks at who is silent."""
+
+
+@dataclass
+class State:
+    """What the service is doing, for whoever watches."""
+
+    connected: bool = False
+    why: str = ""
+    """Why not."""
+    lost: int = 0
+    """How often a connection was lost."""
+    sent: int = 0
+
+
+class Service:
+    """Runs in the thread that calls `run`, which alone touches monitor and store."""
+
+    def __init__(self, link: Link, monitor: Monitor) -> None:
+        self.link, self.monitor, self.state = link, monitor, State()
+        self.lock = threading.Lock()
+        """Held while a batch changes the monitor: who watches from another thread takes it."""
+        self._ending = threading.Event()
+        self._underway: dict[int, int] = {}  # what the broker calls a message -> its place in the outbox
+        self._sent_to = 0
+        self._ticked = 0.0
+
+    def stop(self) -> None:
+        """Let `run` end in good order, from any thread."""
+        self._ending.set()
+
+    def run(self, watch: Callable[[], None] = lambda: None) -> None:
+        """Until `stop`: connect and work; what was taken is kept and acknowledged. ``watch`` is called after each batch.
+
+        Raises Invalid if the broker refuses us for good, or the disk does.
+        """
+        self._batch([])  # who was restored is forecast
+        self.link.open()
+        try:
+            while not self._ending.is_set():
+                self._batch(self._events())
+                self._drain()
+                watch()
+            self._batch(self._events(0.0))
+            self._drain()
+            # Give the broker a moment to acknowledge: what it does not, is sent again at the next start.
+            until = time.monotonic() + 2
+            while self._underway and time.monotonic() < until and self.link.connected.is_set():
+                self._batch(self._events(0.1))
+        finally:
+            self.link.close()
+
+    def _events(self, wait: float = 0.2) -> list[Event]:
+        """All that has happened, up to a batch; waits for the first."""
+        found: list[Event] = []
+        try:
+            found.append(self.link.events.get(timeout=wait) if wait else self.link.events.get_nowait())
+            while len(found) < BATCH:
+                found.append(self.link.events.get_nowait())
+        except queue.Empty:
+            pass
+        return found
+
+    def _batch(self, events: list[Event]) -> None:
+        """One transaction; then, and only then, the messages of it are acknowledged."""
+        messages: list[Received] = []
+        due = time.monotonic() - self._ticked >= TICK
+        first = not self._ticked
+        if events or due or first:
+            with self.lock, self.monitor.store.batch():
+                for event in events:
+                    if isinstance(event, Received):
+                        self.monitor.take(event.topic, event.payload)
+                        messages.append(event)
+                    else:
+                        self._note(event)
+                self.monitor.settle()
+                if due:
+                    self.monitor.tick()
+                    self._ticked = time.monotonic()
+        for message in messages:
+            self.link.done(message)
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Acknowledged):
+            seq = self._underway.pop(event.mid, None)
+            if seq is not None:
+                self.monitor.store.sent(seq)
+                self.state.sent += 1
+        elif isinstance(event, Connected):
+            self.state.connected, self.state.why = True, ""
+        elif isinstance(event, Lost):
+            self.state.lost += self.state.connected
+            self.state.connected, self.state.why = False, event.why
+            if event.fatal is not None:
+                raise event.fatal
+
+    def _drain(self) -> None:
+        """Send what waits, in order. What is under way when a connection breaks, the client sends again itself."""
+        if not self.link.connected.is_set() or len(self._underway) >= UNDERWAY:
+            return
+        for seq, message in self.monitor.store.outbox(self._sent_to, UNDERWAY - len(self._underway)):
+            mid = self.link.send(message.topic, message.payload)
+            if mid is None:
+                return
+            self._underway[mid] = seq
+            self._sent_to = seq
+
+
+__all__ = ["Service", "State"]

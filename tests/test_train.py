@@ -127,6 +127,7 @@ def test_ctrl_c_is_heard_while_rdkit_searches() -> None:
         "import os, signal, threading, time\n"
         "from rdkit import Chem\n"
         "from puji.interrupts import heard\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job would ignore it
         "mol, pattern = Chem.MolFromSmiles('C' * 300), Chem.MolFromSmarts('*~*~*~*~*')\n"
         "with heard():\n"
         "    threading.Thread(target=lambda: (time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()\n"

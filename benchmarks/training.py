@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 from puji.engine import network, surroundings
-from puji.engine.batches import STRIDE
+from puji.engine.batches import STRIDE, Weighted
 from puji.engine.settings import Settings
 from puji.engine.train import train
 
@@ -44,8 +43,8 @@ class Molecules(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"input_ids": self.rows[index], "length": len(self.rows[index])}
 
-    def sequences(self, index: int, epoch: int) -> list[tuple[Sequence[int], None]]:
-        return [(self.rows[index], None)]
+    def sequences(self, index: int, epoch: int) -> list[Weighted]:
+        return [Weighted(self.rows[index])]
 
 
 class Clock:

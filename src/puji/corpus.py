@@ -197,6 +197,13 @@ def _clean_chunk(
     return lines, groups, refusals
 
 
+def weighted(vocabulary: Vocabulary, view: View) -> Weighted:
+    """A view as ids with the loss weight of each."""
+    if view.weights is None:
+        return Weighted(vocabulary.encode(view.tokens))
+    return Weighted(*vocabulary.encode_weighted(view.tokens, view.weights))
+
+
 class Views(Generic[Record]):
     """Training records as the engine's `Dataset`: each record's views, encoded.
 
@@ -229,10 +236,7 @@ class Views(Generic[Record]):
         rng = np.random.default_rng([self.seed, epoch, index])
         result: list[Weighted] = []
         for view in self.modality.views(self.records[index], rng):
-            if view.weights is None:
-                one = Weighted(self.vocabulary.encode(view.tokens))
-            else:
-                one = Weighted(*self.vocabulary.encode_weighted(view.tokens, view.weights))
+            one = weighted(self.vocabulary, view)
             if self.rules is not None:
                 one = one._replace(allowed=self.rules.along(one.ids))
             if len(one.ids) > self.context:
@@ -255,12 +259,7 @@ class Pool:
     """Training sequences that a modality tells at once (`Modality.pool`), as the engine's `Dataset`; the same in every epoch."""
 
     def __init__(self, vocabulary: Vocabulary, views: Sequence[View]) -> None:
-        self.views = together(
-            Weighted(vocabulary.encode(view.tokens))
-            if view.weights is None
-            else Weighted(*vocabulary.encode_weighted(view.tokens, view.weights))
-            for view in views
-        )
+        self.views = together(weighted(vocabulary, view) for view in views)
 
     def __len__(self) -> int:
         return len(self.views)

@@ -74,7 +74,8 @@ def kept(model: Model[Any], molecules: list[Molecule], each: int) -> dict[str, A
     for molecule in molecules:
         if pair := fragments.cuts(molecule.mol, rng):
             tasks["linker" if "." in pair[0] else "scaffold"].append(pair[0])
-    return {name: _kept(model, parts, "linker" if name == "linker" else "keep", each) for name, parts in tasks.items()}
+    options = {"scaffold": "keep", "linker": "linker"}
+    return {name: _kept(model, parts, options[name], each) for name, parts in tasks.items() if parts}
 
 
 def _kept(model: Model[Any], parts: list[str], option: str, each: int) -> dict[str, Any]:

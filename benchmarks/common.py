@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from importlib.metadata import version
@@ -17,6 +18,18 @@ RESULTS = HERE / "results"
 COMMIT = commit()
 """As the run began: the results that it writes change the checkout."""
 PACKAGES = ("puji", "torch", "transformers", "numpy", "rdkit", "fcd")
+
+
+class Missing(Exception):
+    """A benchmark input that is not on this machine."""
+
+
+def source(name: str) -> Path:
+    """A file or folder of the benchmark inputs (``PUJI_BENCHMARK_DATA``; default ``../shared/data``). Raises `Missing`."""
+    folder = Path(os.environ.get("PUJI_BENCHMARK_DATA", HERE.parents[1] / "shared" / "data"))
+    if not (folder / name).exists():
+        raise Missing(f"{folder / name} is not here; PUJI_BENCHMARK_DATA names the folder of the benchmark inputs")
+    return folder / name
 
 
 def write(suite: str, results: dict[str, Any], *, quick: bool, seconds: float) -> Path:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.common import source
 from puji.modalities.timelines import hits
 from puji.modalities.timelines.hits import Ranks
 from puji.modalities.timelines.timeline import DEATH, Event, Timeline
 
-DATA = (
-    Path(os.environ.get("PUJI_BENCHMARK_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "timelines"
-)
 FEMALE, MALE, DISEASES, DEAD = 2, 3, 13, 1269
 
 
 def codes() -> dict[int, str]:
     """Code id -> our code: the ICD-10 category that begins its label."""
-    with (DATA / "labels.csv").open(encoding="utf-8", newline="") as handle:
+    with source("timelines/labels.csv").open(encoding="utf-8", newline="") as handle:
         labels = [row[0] if row else "" for row in csv.reader(handle)]
     found = {number: f"ICD10/{label.split()[0]}" for number, label in enumerate(labels) if DISEASES <= number < DEAD}
     found |= {number: f"LIFESTYLE/{labels[number]}" for number in range(4, DISEASES)}
@@ -31,7 +27,7 @@ def codes() -> dict[int, str]:
 
 def load(part: str) -> list[Timeline]:
     """Patients of "train" or "val", in the order of the file. The first event of those without a sex is no target."""
-    rows = np.fromfile(DATA / f"{part}.bin", dtype=np.uint32).reshape(-1, 3).astype(np.int64)
+    rows = np.fromfile(source(f"timelines/{part}.bin"), dtype=np.uint32).reshape(-1, 3).astype(np.int64)
     names = codes()
     found = []
     for patient in np.split(rows, np.flatnonzero(np.diff(rows[:, 0])) + 1):

@@ -7,7 +7,6 @@ with what was chosen, and every evaluation stands in the results.
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import puji
+from benchmarks.common import source
 from puji.errors import Invalid
 from puji.modalities.images import assess, metrics, phantoms, predict
 from puji.modalities.images.augment import shifted
@@ -33,6 +33,7 @@ FILE = "images/pneumoniamnist.npz"
 SETUP: dict[str, Any] = {"size": 28, "patch": 4, "codes": 512}
 SETTINGS: dict[str, Any] = {"batch_tokens": 3200, "progress": False, "compile": False}
 EPOCHS = 24.0
+SIZE = "micro"
 SAMPLES = 2000
 """Generated images."""
 ODD = 200
@@ -46,26 +47,34 @@ RIVALS = {
 """Test AUC and accuracy."""
 
 
-def source() -> Path:
-    default = Path(__file__).parent.parent.parent / "shared" / "data"
-    return Path(os.environ.get("PUJI_BENCHMARK_DATA", default)) / FILE
+def few(folder: Path, n: int) -> Path:
+    """The first ``n`` images of each label and part, as a file of the same form."""
+    with np.load(source(FILE)) as whole:
+        arrays = dict(whole)
+    for part in ("train", "val", "test"):
+        labels = arrays[f"{part}_labels"][:, 0]
+        chosen = np.concatenate([np.flatnonzero(labels == label)[:n] for label in (0, 1)])
+        arrays |= {f"{part}_{kind}": arrays[f"{part}_{kind}"][chosen] for kind in ("images", "labels")}
+    path = folder / Path(FILE).name
+    np.savez(path, **arrays)
+    return path
 
 
-def parts() -> dict[str, list[Image]]:
+def parts(path: Path) -> dict[str, list[Image]]:
     """The official parts."""
     found: dict[str, list[Image]] = {"train": [], "val": [], "test": []}
-    for raw in read(source()):
+    for raw in read(path):
         if isinstance(raw, Invalid):
             raise raw
         found[raw.content.split].append(raw.content)
     return found
 
 
-def fit(folder: Path, seed: int, epochs: float) -> tuple[Any, float]:
+def fit(path: Path, folder: Path, seed: int, epochs: float, size: str) -> tuple[Any, float]:
     """A model, and the minutes that everything took."""
     started = time.perf_counter()
     model = puji.fit(
-        "images", source(), epochs=epochs, seed=seed, out=folder, setup=SETUP, settings=dict(SETTINGS), size="micro"
+        "images", path, epochs=epochs, seed=seed, out=folder, setup=SETUP, settings=dict(SETTINGS), size=size
     )
     return model, (time.perf_counter() - started) / 60
 
@@ -166,8 +175,8 @@ def shifted_split(model: Any, records: list[Image], log: list[dict[str, Any]]) -
 # -- generation ------------------------------------------------------------------------------------------------------------
 
 
-def generation(model: Any, known: dict[str, list[Image]], n: int) -> dict[str, Any]:
-    """Figures of generated images beside those of the tokeniser alone, of dummies and of real images."""
+def generation(model: Any, known: dict[str, list[Image]], n: int, **judged: int) -> dict[str, Any]:
+    """Figures of generated images beside those of the tokeniser, of dummies, real images; ``judged``: see `metrics.compared`."""
     names = ["normal", "pneumonia"]
     train, test = (metrics.pictures(known[part], 28, 1, names) for part in ("train", "test"))
     drawn = metrics.pictures(model.generate(n, seed=0).records, 28, 1, names)
@@ -190,7 +199,7 @@ def generation(model: Any, known: dict[str, list[Image]], n: int) -> dict[str, A
             labels,
         ),
     }
-    found = {name: values(metrics.compared(one, train, test, names=names)) for name, one in sets.items()}
+    found = {name: values(metrics.compared(one, train, test, names=names, **judged)) for name, one in sets.items()}
     pixels = 28 * 28
     bits = -model.log_likelihood(known["test"]) / math.log(2) / pixels
     error = np.mean((book.decode(book.encode(test.images)).astype(float) - test.images) ** 2, axis=(1, 2, 3))
@@ -213,17 +222,17 @@ def timed(model: Any, record: Image) -> float:
 
 
 def run(quick: bool, seeds: int = 3) -> dict[str, Any]:
-    """Everything. Needs the benchmark inputs. ``quick``: one seed, half an epoch, few samples."""
+    """Everything. Needs the benchmark inputs. ``quick``: one seed and few images."""
     chosen = [0] if quick else list(range(seeds))
-    known = parts()
-    if quick:
-        known = {part: some[:60] + some[-60:] for part, some in known.items()}
     log: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     more: dict[str, Any] = {}
-    for seed in chosen:
-        with tempfile.TemporaryDirectory() as folder:
-            model, minutes = fit(Path(folder) / "model", seed, 0.5 if quick else EPOCHS)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        path, epochs, size = (few(folder, 12), 1.0, "nano") if quick else (source(FILE), EPOCHS, SIZE)
+        known = parts(path)
+        for seed in chosen:
+            model, minutes = fit(path, folder / f"model-{seed}", seed, epochs, size)
             row = {
                 "seed": seed,
                 "minutes": minutes,
@@ -237,12 +246,13 @@ def run(quick: bool, seeds: int = 3) -> dict[str, Any]:
             print(f"  seed {seed}: {minutes:.1f} min, test {log[-1]}", flush=True)
             if seed == chosen[0]:
                 more["seconds an image"] = timed(model, known["test"][0])
-                more["anomalies"] = anomalies(model, known["test"][:ODD])
+                more["anomalies"] = anomalies(model, known["test"][: 4 if quick else ODD])
                 more["shifted"] = shifted_split(model, known["test"], log)
-                more["generation"] = generation(model, known, 60 if quick else SAMPLES)
+                judged = {"number": 1, "steps": 2} if quick else {}
+                more["generation"] = generation(model, known, 20 if quick else SAMPLES, **judged)
     names = list(rows[0]["test"])
     return {
-        "protocol": {"setup": SETUP, "settings": SETTINGS, "epochs": EPOCHS, "seeds": chosen, "size": "micro"},
+        "protocol": {"setup": SETUP, "settings": SETTINGS, "epochs": EPOCHS, "seeds": chosen, "size": size},
         "data": {"file": FILE, **{part: len(some) for part, some in known.items()}},
         "parameters": model.card["parameters"],
         "machine": machine(),

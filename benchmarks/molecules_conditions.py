@@ -130,8 +130,8 @@ def predictions(model: Model[Any], molecules: list[Molecule]) -> dict[str, Any]:
 def run(quick: bool) -> dict[str, Any]:
     """All conditional modes."""
     model = puji.load("molecules")
-    molecules = sources(quick, 20 if quick else 400)
-    some, each = (molecules[:6], 2) if quick else (molecules[:200], 10)
+    molecules = sources(quick, 4 if quick else 400)
+    some, each = (molecules[:2], 2) if quick else (molecules[:200], 10)
     return {
         "properties": properties(model, some, each),
         "kept": kept(model, some, each),

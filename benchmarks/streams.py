@@ -210,12 +210,14 @@ def part(name: str, quick: bool, minutes: float = MINUTES, slow: int = SLOW, fas
     network = weights.load()
     forecaster = EngineForecaster(network)
     if name == "soak":
-        return soak(forecaster, 0.2 if quick else minutes, 5 if quick else slow, 2 if quick else fast)
+        return soak(forecaster, 0.03 if quick else minutes, 5 if quick else slow, 2 if quick else fast)
     if name == "capacity":
         with tempfile.TemporaryDirectory() as folder:
-            return capacity(forecaster, Path(folder), 20 if quick else 100, 2 if quick else 5)
+            return capacity(forecaster, Path(folder), 2 if quick else 100, 1 if quick else 5)
     train = streams_forecaster.traces(LOGGED, 1 if quick else 2, seed=7)
-    scores = streams_forecaster.judge(network, train, 1 if quick else 2, 48 if quick else 12, forecaster.samples)
+    scores = streams_forecaster.judge(
+        network, train, 1 if quick else 2, 144 if quick else 12, 4 if quick else forecaster.samples
+    )
     return {"scores": scores, "weights": json.loads((weights.FOLDER / weights.CARD).read_text("utf-8"))}
 
 

@@ -65,7 +65,7 @@ class Load:
 def main() -> None:
     port, slow, fast, seconds = (int(word) for word in sys.argv[1:5])
     load = Load(port)
-    begin = time.time() + max(5.0, (slow + fast) / 10)  # when the hour before has been taken in
+    begin = time.time() + max(1.0, (slow + fast) / 10)  # when the hour before has been taken in
     patients = [f"slow-{n}" for n in range(slow)] + [f"fast-{n}" for n in range(fast)]
     # Each patient's readings lie at its own place within the steps.
     due = {name: begin + (place * STEP / slow if place < slow else 1.0) for place, name in enumerate(patients)}
@@ -81,7 +81,7 @@ def main() -> None:
                 load.send(name, due[name], measured=True)
                 due[name] += STEP if name.startswith("slow") else 1.0
         time.sleep(max(0.0, min(min(due.values()) - time.time(), 0.5)))
-    time.sleep(10)
+    time.sleep(min(10.0, 1.0 + seconds))
     result = {"history": history, "sent": load.count - history, "latency": load.latency, "most_behind": behind}
     Path(sys.argv[5]).write_text(json.dumps(result), "utf-8")
     load.close()

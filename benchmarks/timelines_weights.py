@@ -14,8 +14,8 @@ FUTURES = 200
 
 def run(quick: bool) -> dict[str, Any]:
     """Hit rates of the next event, risks within five years; ``quick``: a few patients."""
-    patients = sample()[: 10 if quick else None]
+    patients = sample()[: 4 if quick else None]
     model = puji.load("timelines")
-    found = assess(model, patients, Ask(horizon="5", futures=20 if quick else FUTURES)).metrics
+    found = assess(model, patients, Ask(horizon="5", futures=10 if quick else FUTURES)).metrics
     told = {name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for name, one in found.items()}
     return {"metrics": told, "patients": len(patients), "events": sum(len(one.events) for one in patients)}

@@ -54,7 +54,8 @@ class Stub:
     def record(self, given):
         return self.modality.preprocess(given) if isinstance(given, Raw) else self.modality.parse(given)
 
-    def predict(self, record, ask=None):
+    def predict(self, record, ask=None, seed=0):
+        self.seed = seed
         names = ask.properties if ask else ("logp", "qed")
         return Answer({name: Estimate(2.5, 1.0, 4.0, "") for name in names}, -20.0, False, ("predict.unfamiliar",))
 

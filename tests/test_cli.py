@@ -180,6 +180,11 @@ def test_predict_a_file_reports_what_it_refuses(run, stub, mixed):
     assert "mixed.smi:2" in err and "Refused rows or records: 1; records used: 3." in err
 
 
+def test_predict_draws_from_the_seed_that_is_told(run, stub):
+    assert run("predict", "molecules", "OCC", "--seed", "7")[0] == 0
+    assert stub.seed == 7
+
+
 def test_predict_one_record_for_people(run, stub):
     code, out, err = run("predict", "molecules", "OCC", "--format", "table", "--lang", "zh")
     assert code == 0

@@ -142,6 +142,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         (errno.ENOSPC, "files.full"),
         (errno.EDQUOT, "files.full"),
         (errno.EROFS, "files.unwritable"),
+        (errno.ENOENT, "files.unwritable"),  # as /proc says it: the folder is there
         (errno.EIO, "files.failed"),
     ],
 )

@@ -40,9 +40,10 @@ def refusal(error: Exception, path: Path) -> Invalid:
     source, number = str(path), system_error(error)
     if number in FULL:
         return Invalid("files.full", source=source)
-    if number in (errno.ENOENT, errno.ENOTDIR):
+    # A system folder such as /proc says that the file is missing, not that none may be made there.
+    if number in (errno.ENOENT, errno.ENOTDIR) and not path.parent.is_dir():
         return Invalid("files.no_folder", source=source, folder=str(path.parent))
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
         return Invalid("files.unwritable", source=source)
     if number == errno.EISDIR:
         return Invalid("files.is_folder", source=source)

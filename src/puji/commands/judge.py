@@ -13,7 +13,7 @@ import click
 
 from puji.commands.fields import checked, field_options, modality_class, take_asked
 from puji.commands.generate import load, model_option
-from puji.commands.interface import PATH, Argument, Command, one_of, option
+from puji.commands.interface import PATH, SEED, Argument, Command, one_of, option
 from puji.commands.output import (
     FORMATS,
     as_table,
@@ -114,14 +114,14 @@ def draw_answer(model: Any, found: Iterator[tuple[Given, Any]], ask: Any, out: P
     tell_notes(model.modality.name, answer)
 
 
-def answers(model: Any, given: str, ask: Any) -> Iterator[tuple[Given, Any] | Invalid]:
+def answers(model: Any, given: str, ask: Any, seed: int = 0) -> Iterator[tuple[Given, Any] | Invalid]:
     """Each record of `records_of` with its answer; one of a file that cannot be asked (a patient who died) as Invalid."""
     for one in records_of(model, given):
         if isinstance(one, Invalid):
             yield one
             continue
         try:
-            yield one, model.predict(one.record, ask)
+            yield one, model.predict(one.record, ask, seed=seed)
         except Invalid as refusal:
             if not one.source or refusal.source:  # an option is wrong for all of them
                 raise
@@ -163,6 +163,7 @@ def predict_command(name: str) -> Command:
         out: Path | None,
         form: str | None,
         columns: tuple[str, ...] | None,
+        seed: int,
         model: Path | None,
         **values: Any,
     ) -> None:
@@ -173,7 +174,7 @@ def predict_command(name: str) -> Command:
         check_columns(columns, out)
         loaded = load(name, model)
         refused = Refused()
-        found = refused.sift(answers(loaded, given, ask))
+        found = refused.sift(answers(loaded, given, ask, seed))
         ending = "" if out is None else out.suffix.lower()
         if out is not None and ending in pictures:
             draw_answer(loaded, found, ask, out)
@@ -214,7 +215,9 @@ def predict_command(name: str) -> Command:
 
     params = [
         *(input_argument(), *field_options(name, "Ask"), *out_options(f"{name}.answer_formats")),
-        *(columns_option(), model_option()),
+        columns_option(),
+        option("--seed", kind=SEED, default="0", show_default=True, metavar="cli.metavar.number"),
+        model_option(),
     ]
     return Command(name, "cli.predict", run, params)
 

@@ -368,15 +368,22 @@ def test_a_risk_is_dated_from_the_age_it_was_asked_at(shipped, tmp_path):
     assert pictures[0] != pictures[1]
 
 
-def test_a_cohort_is_followed_to_the_age_asked_for_or_refused(model):
+def test_lives_are_cut_at_the_age_asked_for_and_shorter_ones_refused(model):
     from puji.modalities.timelines.conditions import Conditions
 
     wanted = Conditions(until=60)
-    model.modality.accept(timeline([Event(50 * YEAR, "ICD10/I10")], later=10 * YEAR), wanted)
-    model.modality.accept(timeline([Event(40 * YEAR, "ICD10/I10")], later=YEAR, died=True), wanted)
-    for later in (5 * YEAR, 20 * YEAR):
-        with pytest.raises(Invalid):
-            model.modality.accept(timeline([Event(50 * YEAR, "ICD10/I10")], later=later), wanted)
+    early, late = Event(50 * YEAR, "ICD10/I10"), Event(70 * YEAR, "ICD10/E11")
+    dead = timeline([Event(40 * YEAR, "ICD10/I10")], later=YEAR, died=True)
+    assert model.modality.accept(dead, wanted) == dead
+    for died in (False, True):
+        cut = model.modality.accept(timeline([early, late], later=YEAR, died=died), wanted)
+        assert cut.events == (early,) and cut.end == 60 * YEAR and not cut.died
+    for short in (timeline([early], later=5 * YEAR), timeline([late], later=5 * YEAR)):
+        with pytest.raises(Invalid):  # not followed so far; nothing before that age
+            model.modality.accept(short, wanted)
+    # What comes after the age asked for is no reason to say that it came.
+    with pytest.raises(Invalid):
+        model.modality.accept(timeline([early, late], later=YEAR), Conditions(until=60, having="E11"))
     with pytest.raises(Invalid):
         Conditions(having="DEATH")
 

@@ -121,7 +121,7 @@ def _finish(
     if isinstance(record, Invalid):
         return record
     try:
-        model.modality.accept(record, batch.conditions)
+        record = model.modality.accept(record, batch.conditions)
     except Invalid as refusal:
         return refusal
     return Generated(record, decoded.logprob, attempt, tuple(prompt))

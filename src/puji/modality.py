@@ -350,8 +350,12 @@ class Modality(ABC, Generic[Record]):
         ``prompt`` is what generation started from; kept parts of the record may stand there.
         """
 
-    def accept(self, record: Record, conditions: BaseModel) -> None:
-        """Raise Invalid if a generated record does not keep a condition that must be kept. Default: all are accepted."""
+    def accept(self, record: Record, conditions: BaseModel) -> Record:
+        """A generated record as it was asked for: itself, by default, or cut to what was asked.
+
+        Raises Invalid if it does not keep a condition that must be kept.
+        """
+        return record
 
     def distance(self, record: Record, other: Record) -> float:
         """Error of ``other`` as an encoding of ``record``, compared with `tolerance` where not `lossless`."""

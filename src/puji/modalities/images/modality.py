@@ -299,11 +299,12 @@ class Images(Modality[Image]):
         pixels = self.book.decode(np.array([known]))[0]
         return Image.of(pixels, self.labels.named(prompt))
 
-    def accept(self, record: Image, asked: BaseModel) -> None:
+    def accept(self, record: Image, asked: BaseModel) -> Image:
         """Refuses another label than asked."""
         label = _conditions(asked).label
         if label is not None and record.labels != cleaned_labels(label):
             raise Invalid("images.not_as_asked")
+        return record
 
     def distance(self, record: Image, other: Image) -> float:
         """Root of the mean squared difference of their grey levels, both as the codebook has them."""

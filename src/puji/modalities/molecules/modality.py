@@ -239,7 +239,7 @@ class Molecules(Modality[Molecule]):
             raise Invalid("molecules.several")
         return standardise(mol)
 
-    def accept(self, record: Molecule, conditions: BaseModel) -> None:
+    def accept(self, record: Molecule, conditions: BaseModel) -> Molecule:
         """Refuses a molecule without the part to keep, outside a range, or equal to the one to resemble.
 
         A single value is a wish, not a limit: `deviations` says how far a molecule is from it.
@@ -254,6 +254,7 @@ class Molecules(Modality[Molecule]):
         for name, distance in self.deviations(record, conditions, ranges).items():
             if distance:
                 raise Invalid("molecules.outside_asked", option=name, value=str(limits[name]))
+        return record
 
     def deviations(self, record: Molecule, conditions: BaseModel, names: set[str] | None = None) -> dict[str, float]:
         """How far each property that was asked for (or only ``names``) is from what was asked; 0 within a range."""

@@ -244,7 +244,7 @@ class Names(Modality[Name]):
             return _guessed(clean(text))
         return Name(kind, clean(text, kind))  # type: ignore[arg-type]
 
-    def accept(self, record: Name, conditions: BaseModel) -> None:
+    def accept(self, record: Name, conditions: BaseModel) -> Name:
         """Refuses a name that is known, a brand that carries a stem, a faulty suffix, and what is not as asked."""
         asked = _asked(conditions)
         if asked.kind is not None and record.kind != asked.kind:
@@ -264,11 +264,12 @@ class Names(Modality[Name]):
                 raise Invalid(faults[0])
             if record.text in self.known.suffixes:
                 raise Invalid("names.known")
-            return
+            return record
         if record.text in self.known.set:
             raise Invalid("names.known")
         if record.kind == "brand" and (stems := forbidden(record.text)):
             raise Invalid("names.carries", stem=stems[0].stem)
+        return record
 
     def row(self, record: Name, conditions: BaseModel | None = None) -> dict[str, Any]:
         """The name, its kind, stem and what it means, length, syllables, the nearest known names, flags and a notice."""

@@ -36,10 +36,10 @@ def until_now(record: Timeline, now: float | None) -> tuple[Timeline, float]:
     age = record.end if now is None else now * YEAR
     if not 0 <= age <= record.end + 1:
         raise Invalid("timelines.now", now=now, end=clock.span(record.end))
-    known = tuple(event for event in record.events if event.age <= age)
-    if any(event.code == DEATH for event in known):
+    known = record.until(age)
+    if known.died:
         raise Invalid("timelines.dead")
-    return Timeline(record.sex, record.born, known, age, record.subject), age
+    return replace(known, end=age), age
 
 
 def prompt_of(book: Codebook, record: Timeline, age: float) -> tuple[list[str], float]:

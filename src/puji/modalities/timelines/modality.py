@@ -140,14 +140,18 @@ class Timelines(Modality[Timeline]):
         """Until when the patient is followed, `START`, the sex and decade of birth, each drawn as training patients have it.
 
         A condition asked for is not told: of a record that began with it, the model would have to say at which age that was
-        before it has lived, and it mostly says "at birth". Lives are drawn and those without it refused (`accept`).
+        before it has lived, and it mostly says "at birth". Lives are drawn and those without it refused (`accept`). An age asked
+        for is not told either where patients were followed for longer: their lives are cut there, as they would have been.
         """
         wanted = _conditions(asked)
         self._having(wanted)
+        least = wanted.until or 0
         people = self._people(wanted)
+        # Of decades in which somebody was followed so far; where there are none, of all.
+        people = [one for one in people if views.longest(one[0][1], self.followed) >= least] or people
         shares = np.array([count for _, count in people], dtype=float)
         header = people[int(rng.choice(len(people), p=shares / shares.sum()))][0]
-        until = views.drawn(header[1], 0, rng, self.followed) if wanted.until is None else wanted.until
+        until = views.drawn(header[1], least, rng, self.followed)
         front = [] if until is None else [UNTIL[until]]
         return [*front, START, *header]
 
@@ -247,21 +251,24 @@ class Timelines(Modality[Timeline]):
         told = list(tokens)
         return parsed(self.book, told if START in told else [*prompt, *told])
 
-    def accept(self, record: Timeline, asked: BaseModel) -> None:
-        """Refuses what is not as asked."""
+    def accept(self, record: Timeline, asked: BaseModel) -> Timeline:
+        """The life as it was asked for, cut where follow-up is to end. Raises Invalid if it is not as asked."""
         wanted = _conditions(asked)
         if wanted.sex is not None and record.sex != wanted.sex:
             raise Invalid("timelines.not_as_asked", option="sex")
         if wanted.born is not None and (record.born is None or not _overlap(record.born // 10 * 10, wanted)):
             raise Invalid("timelines.not_as_asked", option="born")
+        if wanted.until is not None:
+            if not record.died and record.end < wanted.until * YEAR:
+                raise Invalid("timelines.not_as_asked", option="until")
+            record = record.until(wanted.until * YEAR)
+            if not record.events:
+                raise Invalid("timelines.no_events")
         if told := self._having(wanted):
             group = conditions.Outcome("", frozenset({told}))
             if not any(group.holds(self.book.token(event.code)) for event in record.events):
                 raise Invalid("timelines.not_having", code=told)
-        if wanted.until is not None:
-            end = record.end / YEAR
-            if end > wanted.until + 2 or (not record.died and end < wanted.until - 1):
-                raise Invalid("timelines.not_as_asked", option="until")
+        return record
 
     def distance(self, record: Timeline, other: Timeline) -> float:
         """The most days by which an event, or the end, moved; infinite where a code, the sex or the decade differs."""

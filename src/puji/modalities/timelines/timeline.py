@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Sex = Literal["female", "male", ""]
@@ -47,6 +47,11 @@ class Timeline:
     def died(self) -> bool:
         """Whether the last event is death."""
         return bool(self.events) and self.events[-1].code == DEATH
+
+    def until(self, age: float) -> Timeline:
+        """What was known at ``age`` in days, where follow-up ends if it had not before."""
+        known = tuple(event for event in self.events if event.age <= age)
+        return replace(self, events=known, end=min(self.end, age))
 
     def dump(self) -> str:
         """One line of JSON; see `revived`."""

@@ -66,6 +66,11 @@ def until(record: Timeline, rng: np.random.Generator, followed: Followed) -> int
     return drawn(born_token(record.born), year, rng, followed)
 
 
+def longest(born: str, followed: Followed) -> int:
+    """The greatest age in whole years to which patients of the decade ``born``, or else all, were followed; -1: nobody."""
+    return int(np.flatnonzero(followed.get(born, followed.get("", np.zeros(0)))).max(initial=-1))
+
+
 def drawn(born: str, least: int, rng: np.random.Generator, followed: Followed) -> int | None:
     """An age, ``least`` or more, at which follow-up ends, as it does for the decade ``born``, or else for all; None: never."""
     for whose in (born, ""):

@@ -335,7 +335,7 @@ def fit_that(tells, monkeypatch):
 
 def test_fit_tells_what_it_refused(run, monkeypatch, tmp_path):
     tells = [("fit.read", {"training": 3, "held_out": 1, "refused": 23})]
-    tells += [("fit.refused", {"why": f"a.smi:{line}: wrong"}) for line in range(1, 21)]
+    tells += [("fit.refused", {"why": f"a.smi:{line}: wrong", "rows": 1}) for line in range(1, 21)]
     tells += [("fit.start", {"parameters": 1, "minutes": 1, "epochs": 0})]
     tells += [("fit.done", {"folder": "x", "minutes": 1.0, "why": "patience"})]
     fit_that(tells, monkeypatch)
@@ -356,7 +356,12 @@ def test_fit_tells_what_it_refused(run, monkeypatch, tmp_path):
 )
 def test_an_interrupted_fit_says_how_to_go_on(run, monkeypatch, tmp_path, end):
     fit_that([end], monkeypatch)
-    code, _, err = run("fit", "molecules", "--data", "moses", "--out", tmp_path / "x")
+    words = ["fit", "molecules", "--data", "moses", "--out", tmp_path / "x"]
+    code, _, err = run(*words)
+    assert code == 130 and "--resume" not in err, "there is nothing yet to go on from"
+    (tmp_path / "x.run").mkdir()
+    (tmp_path / "x.run" / "state-00000001.safetensors").touch()
+    code, _, err = run(*words)
     assert code == 130 and "--resume" in err
 
 

@@ -1,6 +1,8 @@
 """`puji.fit` as a user meets it: options, refusals, fine-tuning, the files it leaves."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -102,7 +104,7 @@ def test_a_run_is_not_resumed_on_other_records(tmp_path):
     source.write_text("\n".join(lines[:60]))
     puji.fit("molecules", source, epochs=0.5, size="nano", out=tmp_path / "m", settings=QUICK)
     source.write_text("\n".join(lines[60:120]))
-    assert refusal("molecules", source, epochs=1, size="nano", out=tmp_path / "m", resume=True) == "fit.failed"
+    assert refusal("molecules", source, epochs=1, size="nano", out=tmp_path / "m", resume=True) == "fit.other_run"
 
 
 def test_fine_tuning_keeps_the_vocabulary_and_moves_the_model(trained, tmp_path):
@@ -126,6 +128,40 @@ def test_an_unfinished_run_is_not_overwritten_but_resumed(tmp_path):
     assert refusal("molecules", EXAMPLES, epochs=0.5, size="nano", out=out) == "fit.run_exists"
     longer = puji.fit("molecules", EXAMPLES, epochs=1, size="nano", out=out, resume=True, settings=QUICK)
     assert longer.card["training"]["epochs"] >= 1
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from puji.training import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    run = tmp_path / "x.run"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(run)], stdin=-1, stdout=-1) as other:
+        assert other.stdout.readline().strip() == b"held"
+        assert refusal("molecules", EXAMPLES, epochs=0.1, size="nano", out=tmp_path / "x") == "fit.busy"
+        other.kill()  # the system frees the lock of a process that is no more
+    puji.fit("molecules", EXAMPLES, epochs=0.1, size="nano", out=tmp_path / "x", settings=QUICK)
+    assert not (run / ".lock").exists()
+
+
+def test_a_training_that_is_refused_leaves_no_folder(tmp_path):
+    (tmp_path / "empty.smi").write_text("")
+    with pytest.raises(puji.Invalid):
+        puji.fit("molecules", tmp_path / "empty.smi", epochs=0.1, out=tmp_path / "x", settings=QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.smi"]
+
+
+@pytest.mark.parametrize("record", [None, 5, b"CCO", ["CCO"]])
+def test_what_is_no_record_is_refused(trained, record):
+    with pytest.raises(puji.Invalid) as caught:
+        trained[0].predict(record)
+    assert caught.value.reason == "record.kind" and "Molecule" in caught.value.message("en")
 
 
 def test_options_that_cannot_be(tmp_path, trained):

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -223,6 +223,14 @@ class Modality(ABC, Generic[Record]):
     """Message keys of what stands beside every answer."""
     answer_formats: ClassVar[tuple[str, ...]] = ()
     """File name endings of the field's own formats that `tell_answers` knows."""
+
+    @classmethod
+    def kind_of_record(cls) -> type:
+        """``Record``, as the class line names it: ``class Names(Modality[Name])``."""
+        for base in (base for one in cls.__mro__ for base in getattr(one, "__orig_bases__", ())):
+            if get_origin(base) is Modality and isinstance(found := get_args(base)[0], type):
+                return found
+        return object
 
     # -- step 1: preprocess ------------------------------------------------------------------------------------------
 

@@ -353,6 +353,8 @@ class Model(Generic[Record]):
             return self.modality.parse(record)
         if isinstance(record, Raw):
             return self.modality.preprocess(record)
+        if not isinstance(record, wanted := self.modality.kind_of_record()):
+            raise Invalid("record.kind", given=type(record).__name__, wanted=wanted.__name__)
         return record
 
     def read(self, source: str | Path) -> Iterator[Record | Invalid]:

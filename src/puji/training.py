@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from puji import corpus, registry
 from puji.card import card
@@ -83,8 +85,8 @@ def fit(
     note : callable, optional
         Told what happens, as a message key and its details.
 
-    Raises Invalid for data or options that cannot be used; a run that was interrupted keeps its state and returns the
-    model as it stands.
+    Raises Invalid for data or options that cannot be used, and where another training is at work in ``out``; a run that was
+    interrupted keeps its state and returns the model as it stands.
     """
     kind = registry.modality(modality) if isinstance(modality, str) else modality
     tell = note or (lambda key, details: None)
@@ -103,38 +105,72 @@ def fit(
     instance.set_up(validated(instance.Setup, setup or {}))
     source = dataset_path(instance, data)
     start = None if base is None else _base(base, instance.name, size, setup)
-    if not resume and states(run):
+    if not resume and begun(run):
         raise Invalid("fit.run_exists", source=str(run))
-    with heard():
-        records = corpus.load(instance, source, share=holdout, cache=run, workers=workers)
-    refused = sum(records.refused.values())
-    tell("fit.read", {"training": len(records.training), "held_out": len(records.held_out), "refused": refused})
-    for refusal_ in records.refusals[:TOLD]:
-        tell("fit.refused", {"why": refusal_.message()})
-    model = fresh(instance, records.training, size, seed) if start is None else start
-    model.modality.prepare(records.training)
-    model.name = target.name
-    order = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
-    held_out = [records.held_out[index] for index in order]
-    tell(
-        "fit.start", {"parameters": networks.parameters(model.network), "minutes": minutes or 0, "epochs": epochs or 0}
-    )
-    result = train_model(model, records, held_out, options, run, resume=resume, on_step=on_step)
-    origin = {} if start is None else {"base": start.provenance}
-    named = str(data) if str(data) in instance.datasets else source.name
-    model.provenance = {**_provenance(model, records, named, options, result, setup), **origin}
-    model.modality.calibrate(model, held_out)
-    model.measure_familiarity(held_out or records.training[:VALIDATION])
-    if int(os.environ.get("RANK", "0")) == 0:
-        model.save(target, card=card(model))
-        if (run / "log.jsonl").exists():  # not where it was interrupted before the first line
-            atomic_write(run / "loss.svg", loss_curve(run / "log.jsonl"))
-    if result.before is not None and result.validation is not None:
-        better = result.validation < result.before
-        key = "fit.validation" if better else "fit.not_better"
-        tell(key, {"before": f"{result.before:.3f}", "after": f"{result.validation:.3f}"})
-    tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
+    with alone(run):
+        with heard():
+            records = corpus.load(instance, source, share=holdout, cache=run, workers=workers)
+        refused = sum(records.refused.values())
+        tell("fit.read", {"training": len(records.training), "held_out": len(records.held_out), "refused": refused})
+        for refusal_ in records.refusals[:TOLD]:
+            tell("fit.refused", {"why": refusal_.message(), "rows": refusal_.details.get("rows", 1)})
+        model = fresh(instance, records.training, size, seed) if start is None else start
+        model.modality.prepare(records.training)
+        model.name = target.name
+        order = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
+        held_out = [records.held_out[index] for index in order]
+        tell(
+            "fit.start",
+            {"parameters": networks.parameters(model.network), "minutes": minutes or 0, "epochs": epochs or 0},
+        )
+        result = train_model(model, records, held_out, options, run, resume=resume, on_step=on_step)
+        origin = {} if start is None else {"base": start.provenance}
+        named = str(data) if str(data) in instance.datasets else source.name
+        model.provenance = {**_provenance(model, records, named, options, result, setup), **origin}
+        model.modality.calibrate(model, held_out)
+        model.measure_familiarity(held_out or records.training[:VALIDATION])
+        if int(os.environ.get("RANK", "0")) == 0:
+            model.save(target, card=card(model))
+            if (run / "log.jsonl").exists():  # not where it was interrupted before the first line
+                atomic_write(run / "loss.svg", loss_curve(run / "log.jsonl"))
+        if result.before is not None and result.validation is not None:
+            better = result.validation < result.before
+            key = "fit.validation" if better else "fit.not_better"
+            tell(key, {"before": f"{result.before:.3f}", "after": f"{result.validation:.3f}"})
+        tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
     return model
+
+
+def begun(run: Path) -> bool:
+    """Whether the folder ``run`` holds a state from which training can go on."""
+    return any(states(folder) for folder in (run, *run.glob("round-*")))
+
+
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Hold the folder ``run`` against a second training in it; left empty it is removed. Raises Invalid if one is there.
+
+    The system frees the lock whatever becomes of the process. Of several ranks the first holds it for all.
+    """
+    if int(os.environ.get("RANK", "0")):
+        yield
+        return
+    path = run / ".lock"
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise Invalid("fit.busy", source=str(run)) from error
+    except OSError as error:
+        raise refusal(error, run) from error
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):
+            path.unlink()
+            run.rmdir()
 
 
 def _base(base: str | Path, name: str, size: str | None, setup: dict[str, Any] | None) -> Model[Any]:
@@ -200,6 +236,8 @@ def train_model(
         raise refusal(error, run) from error
     except FloatingPointError as error:
         raise Invalid("fit.diverged", why=str(error)) from error
+    except train.OtherRun as error:
+        raise Invalid("fit.other_run", source=str(run), options=", ".join(error.different)) from error
     except ValueError as error:
         raise Invalid("fit.failed", why=str(error)) from error
     summed = {

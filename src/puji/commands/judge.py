@@ -279,7 +279,7 @@ def explain_command(name: str) -> Command:
         try:
             loaded.modality.target(one.record, target)
         except Invalid as refusal:
-            raise refusal.at("--target", None) from refusal
+            raise Invalid(refusal.reason, source="--target", **refusal.details) from refusal  # whatever else asks so
         explanation = loaded.explain(one.record, target=target, method=method)
         if out is not None:
             explanation.save(out)

@@ -43,7 +43,7 @@ class Story:
     def tell(self, key: str, details: Mapping[str, Any]) -> None:
         """Say the message ``key``."""
         if key == "fit.refused":
-            self.untold -= 1
+            self.untold -= details["rows"]
             note("cli.refused_record", text=details["why"])
             return
         if key == "fit.read":
@@ -87,7 +87,9 @@ def fit_command(name: str) -> Command:
         else:
             click.echo(str(out))
         if story.stopped == "interrupted":
-            note("fit.interrupted")
+            from puji.training import begun
+
+            note("fit.interrupted" if begun(out.with_name(f"{out.name}.run")) else "cli.interrupted")
             click.get_current_context().exit(130)
 
     return Command(

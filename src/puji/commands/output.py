@@ -42,7 +42,9 @@ def check_out(out: Path | None, form: str | None, known: Sequence[str] = TABLES)
     if out is None:
         return
     if out.is_dir():
-        raise Invalid("cli.out_is_folder", option="--out", value=str(out))
+        # Some formats are folders.
+        reason = "cli.out_exists" if out.suffix.lower() in known else "cli.out_is_folder"
+        raise Invalid(reason, option="--out", value=str(out))
     if out.suffix.lower() not in known:
         raise Invalid("cli.format", source=f"--out {out}", ending=out.suffix, known=", ".join(known))
     if form is not None and out.suffix.lower() != f".{form}":

@@ -79,6 +79,14 @@ def train(
         return run.run(on_step)
 
 
+class OtherRun(ValueError):
+    """The folder holds the state of a run that cannot be continued so: ``different`` names what is not as it was."""
+
+    def __init__(self, folder: Path, different: Sequence[str]) -> None:
+        super().__init__(f"{folder} holds the state of another run; not the same: {', '.join(different)}")
+        self.different = different
+
+
 class Run:
     """One training run: the network, its optimizers, where it stands, and its files."""
 
@@ -355,7 +363,7 @@ class Run:
         tensors, content = found
         mine = self._identity()
         if different := [name for name, value in content["identity"].items() if mine.get(name) != value]:
-            raise ValueError(f"{self.folder} holds another training run: {', '.join(different)} differ")
+            raise OtherRun(self.folder, different)
         groups: dict[str, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             group, key = name.split("/", 1)

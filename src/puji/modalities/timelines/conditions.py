@@ -33,7 +33,7 @@ class Conditions(BaseModel):
     @field_validator("born", mode="before")
     @classmethod
     def _born(cls, value: Any) -> Any:
-        found = None if value is None else Range[int].of(value, "--born")
+        found = None if value is None else Range[int].of(value, "born")
         if found and not 1850 <= found.low <= found.high < 2110:
             raise Invalid("timelines.born", source="--born", value=str(found))
         return found

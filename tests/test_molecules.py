@@ -384,6 +384,8 @@ def test_a_question_compares_all_bins_of_each_property(learned):
     assert answer["logp"].value == pytest.approx(learned.bins["logp"].medians()[5], abs=1e-6)
     assert answer["weight"].unit == "g/mol"
     assert answer["weight"].low < learned.bins["weight"].medians()[9] < answer["weight"].high
+    assert learned.Ask(properties="qed, logp").properties == learned.Ask(properties=("logp,qed",)).properties == ("logp", "qed")
+    assert reason(learned.Ask, properties=",") == "molecules.property"
     assert reason(learned.Ask, properties=("colour",)) == "molecules.property"
     assert reason(learned.target, record, "colour") == "molecules.property"
     assert list(learned.target(record, "sa")[1]) == tokens.bin_tokens("sa")

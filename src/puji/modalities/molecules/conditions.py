@@ -128,10 +128,17 @@ class Ask(BaseModel):
 
     properties: tuple[str, ...] = tuple(PROPERTIES)
 
+    @field_validator("properties", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """``"logp,qed"`` as well as ``("logp", "qed")``."""
+        told = [value] if isinstance(value, str) else list(value)
+        return [name.strip() for one in told if isinstance(one, str) for name in one.split(",") if name.strip()]
+
     @field_validator("properties", mode="after")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in value if name not in PROPERTIES]
         if unknown or not value:
-            raise Invalid("molecules.property", value=", ".join(unknown), known=", ".join(PROPERTIES))
+            raise Invalid("molecules.property", value=", ".join(unknown) or "-", known=", ".join(PROPERTIES))
         return tuple(name for name in PROPERTIES if name in value)

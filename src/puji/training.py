@@ -344,13 +344,16 @@ def _version() -> str:
     return version("puji")
 
 
-def commit() -> str:
-    """The commit of the code, where it runs from a checkout."""
-    here = Path(__file__).parent
+def commit(but: Sequence[str] = ()) -> str:
+    """The commit of the code, where it runs from a checkout, with "-dirty" if files other than ``but`` (git's paths) differ."""
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
+
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, timeout=10
-        )
+        told = git("describe", "--always")
+        changed = git("diff", "--quiet", "HEAD", "--", ":/", *(f":(exclude,top){path}" for path in but))
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return told.stdout.strip() + ("-dirty" if changed.returncode else "") if told.returncode == 0 else ""

@@ -144,10 +144,12 @@ def test_two_trainings_do_not_share_a_folder(tmp_path):
     run = tmp_path / "x.run"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(run)], stdin=-1, stdout=-1) as other:
         assert other.stdout.readline().strip() == b"held"
+        begun = run / "state-00000001.safetensors"
+        begun.touch()  # a running one is not to be removed
         assert refusal("molecules", EXAMPLES, epochs=0.1, size="nano", out=tmp_path / "x") == "fit.busy"
+        begun.unlink()
         other.kill()  # the system frees the lock of a process that is no more
     puji.fit("molecules", EXAMPLES, epochs=0.1, size="nano", out=tmp_path / "x", settings=QUICK)
-    assert not (run / ".lock").exists()
 
 
 def test_a_training_that_is_refused_leaves_no_folder(tmp_path):
@@ -155,6 +157,13 @@ def test_a_training_that_is_refused_leaves_no_folder(tmp_path):
     with pytest.raises(puji.Invalid):
         puji.fit("molecules", tmp_path / "empty.smi", epochs=0.1, out=tmp_path / "x", settings=QUICK)
     assert [path.name for path in tmp_path.iterdir()] == ["empty.smi"]
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", True, 2**32])
+def test_seeds_that_cannot_be(trained, seed):
+    with pytest.raises(puji.Invalid) as caught:
+        trained[0].predict("CCO", seed=seed)
+    assert caught.value.reason == "generate.seed"
 
 
 @pytest.mark.parametrize("record", [None, 5, b"CCO", ["CCO"]])

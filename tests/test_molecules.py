@@ -27,7 +27,7 @@ from puji.modalities.molecules.modality import Molecules
 from puji.modalities.molecules.molecule import Molecule, canonical, parse, standardise
 from puji.modalities.molecules.properties import PROPERTIES
 from puji.modality import END, Raw
-from puji.options import Range
+from puji.options import Range, validated
 
 from .molecule_strategies import WHOLE, cage, sketch
 
@@ -384,8 +384,14 @@ def test_a_question_compares_all_bins_of_each_property(learned):
     assert answer["logp"].value == pytest.approx(learned.bins["logp"].medians()[5], abs=1e-6)
     assert answer["weight"].unit == "g/mol"
     assert answer["weight"].low < learned.bins["weight"].medians()[9] < answer["weight"].high
-    assert learned.Ask(properties="qed, logp").properties == learned.Ask(properties=("logp,qed",)).properties == ("logp", "qed")
-    assert reason(learned.Ask, properties=",") == "molecules.property"
+    assert (
+        learned.Ask(properties="qed, logp").properties
+        == learned.Ask(properties=("logp,qed",)).properties
+        == ("logp", "qed")
+    )
+    assert reason(learned.Ask, properties=",") == reason(learned.Ask, properties="logp，x") == "molecules.property"
+    for wrong in (5, None, [1, "logp"], {"logp": 1}):
+        assert reason(validated, learned.Ask, {"properties": wrong}) == "options.wrong"
     assert reason(learned.Ask, properties=("colour",)) == "molecules.property"
     assert reason(learned.target, record, "colour") == "molecules.property"
     assert list(learned.target(record, "sa")[1]) == tokens.bin_tokens("sa")

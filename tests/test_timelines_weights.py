@@ -7,6 +7,7 @@ import pytest
 
 import puji
 from puji.corpus import held_out
+from puji.errors import Invalid
 from puji.modalities.timelines import hits
 from puji.modalities.timelines.demo import demo, sample
 from puji.modalities.timelines.timeline import YEAR
@@ -71,3 +72,26 @@ def test_what_the_demo_shows(model):
         assert set(figure.picture) == {"en", "zh"} and figure.picture["en"].count("<path") > 20
     scores = [abs(row["points"]) for row in why.table]
     assert len(scores) > 3 and scores == sorted(scores, reverse=True)
+
+
+def test_a_cohort_followed_to_an_age(model):
+    batch = model.generate(10, seed=0, until=50)
+    for one in batch.generated:
+        assert one.record.end <= 50 * YEAR and all(event.age <= 50 * YEAR for event in one.record.events)
+        assert one.record.died or one.record.end == 50 * YEAR
+        # What was told beyond is not part of it, and so is its likelihood.
+        assert (one.log_likelihood is None) == (not one.record.died)
+    ages = [[event.age for event in record.events] for record in batch]
+    assert max(sum(age > 49.9 * YEAR for age in some) for some in ages) < 12, "events pile up at the end"
+    assert not any(refusal.reason == "timelines.not_as_asked" for refusal in batch.rejected)
+
+
+def test_an_age_to_which_nobody_was_followed(model):
+    with pytest.raises(Invalid, match="followed"):
+        model.generate(2, until=110)
+
+    def said(**asked):
+        return [note.reason for note in model.modality.warnings(model.modality.Conditions(**asked))]
+
+    assert "timelines.no_such_people" in said(until=80, born="1960:1969")
+    assert "timelines.no_such_people" not in said(until=80) + said(until=50, born="1960:1969")

@@ -24,12 +24,12 @@ KEPT = 1000
 class Generated(Generic[Record]):
     """One generated record.
 
-    ``log_likelihood``: natural log of the model's own probability of the body, given the prompt. ``attempt``: number of the
-    draw it came from; with the batch's seed it determines the record.
+    ``log_likelihood``: natural log of the model's own probability of the body, given the prompt; None where the record was cut
+    to what was asked. ``attempt``: number of the draw it came from; with the batch's seed it determines the record.
     """
 
     record: Record
-    log_likelihood: float
+    log_likelihood: float | None
     attempt: int
     prompt: tuple[str, ...]
 
@@ -85,7 +85,7 @@ class Batch(Generic[Record]):
         """One table row: what the modality says of a record, its log-likelihood and its origin."""
         return {
             **self.modality.row(one.record, self.conditions),
-            "log_likelihood": round(one.log_likelihood, 4),
+            "log_likelihood": None if one.log_likelihood is None else round(one.log_likelihood, 4),
             **self.origin,
             "seed": self.seed,
             "draw": one.attempt,

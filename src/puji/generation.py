@@ -121,7 +121,7 @@ def _finish(
     if isinstance(record, Invalid):
         return record
     try:
-        record = model.modality.accept(record, batch.conditions)
+        kept = model.modality.accept(record, batch.conditions)
     except Invalid as refusal:
         return refusal
-    return Generated(record, decoded.logprob, attempt, tuple(prompt))
+    return Generated(kept, decoded.logprob if kept == record else None, attempt, tuple(prompt))

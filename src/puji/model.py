@@ -187,8 +187,7 @@ class Model(Generic[Record]):
         self, seed: int = 0, conditions: BaseModel | Mapping[str, Any] | None = None, **asked: Any
     ) -> Batch[Record]:
         """A batch to be filled, with the origin that each of its rows carries; arguments as those of `generate`."""
-        if not isinstance(seed, int) or seed < 0:
-            raise Invalid("generate.seed", source="--seed", seed=seed)
+        _check_seed(seed, 2**63 - 1)
         wanted = merged(self.modality.Conditions, conditions, asked)
         origin = {"synthetic": True, "model": f"puji {self.name} {self.provenance.get('version', '')}".strip()}
         return Batch(self.modality, wanted, seed, origin, notes=self.modality.warnings(wanted))
@@ -203,6 +202,7 @@ class Model(Generic[Record]):
         ``record`` may be given as text. ``ask``, ``**asked``: an instance of the modality's Ask, or its fields. ``seed``: of the
         futures.
         """
+        _check_seed(seed, 2**32 - 1)
         known = self.record(record)
         wanted = merged(self.modality.Ask, ask, asked)
         question = self.modality.question(known, wanted)
@@ -374,6 +374,12 @@ class Model(Generic[Record]):
             {**self.provenance, "saved": time.strftime("%Y-%m-%d")},
         )
         checkpoint.save(kept, Path(folder), splitter=self.modality.splitter, end=END, card=card, dtype=dtype)
+
+
+def _check_seed(seed: int, most: int) -> None:
+    """Raises Invalid unless ``seed`` is a whole number from 0 to ``most``."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= most:
+        raise Invalid("generate.seed", source="--seed", seed=seed, most=most)
 
 
 def _per_token(logprobs: np.ndarray) -> float:

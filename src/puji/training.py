@@ -35,6 +35,8 @@ VALIDATION = 2000
 """Most held-out records that the loss is measured on."""
 TOLD = 20
 """Refusals of records that are told one by one."""
+DECIDED_BY = {"source": "--data", "records": "--data", "parameters": "--size", "seed": "--seed"}
+"""The options by which what must be the same in a run that goes on is decided."""
 NOT_TOLD = ("minutes", "epochs", "seed", "log_every", "evaluate_every", "save_every", "progress", "ahead", "threads")
 """Settings that the card leaves out: they change no result, or stand elsewhere in it."""
 
@@ -105,9 +107,9 @@ def fit(
     instance.set_up(validated(instance.Setup, setup or {}))
     source = dataset_path(instance, data)
     start = None if base is None else _base(base, instance.name, size, setup)
-    if not resume and begun(run):
-        raise Invalid("fit.run_exists", source=str(run))
     with alone(run):
+        if not resume and begun(run):
+            raise Invalid("fit.run_exists", source=str(run))
         with heard():
             records = corpus.load(instance, source, share=holdout, cache=run, workers=workers)
         refused = sum(records.refused.values())
@@ -148,7 +150,7 @@ def begun(run: Path) -> bool:
 
 @contextmanager
 def alone(run: Path) -> Iterator[None]:
-    """Hold the folder ``run`` against a second training in it; left empty it is removed. Raises Invalid if one is there.
+    """Hold the folder ``run`` against a second training in it; left empty it is removed again. Raises Invalid if one is there.
 
     The system frees the lock whatever becomes of the process. Of several ranks the first holds it for all.
     """
@@ -167,10 +169,11 @@ def alone(run: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if [*run.iterdir()] == [path]:
+            with suppress(OSError):  # Windows does not remove a file that is held
+                path.unlink()
+                run.rmdir()
         lock.release()
-        with suppress(OSError):
-            path.unlink()
-            run.rmdir()
 
 
 def _base(base: str | Path, name: str, size: str | None, setup: dict[str, Any] | None) -> Model[Any]:
@@ -237,7 +240,8 @@ def train_model(
     except FloatingPointError as error:
         raise Invalid("fit.diverged", why=str(error)) from error
     except train.OtherRun as error:
-        raise Invalid("fit.other_run", source=str(run), options=", ".join(error.different)) from error
+        options_ = dict.fromkeys(DECIDED_BY.get(name, name) for name in error.different)
+        raise Invalid("fit.other_run", source=str(run), options=", ".join(options_)) from error
     except ValueError as error:
         raise Invalid("fit.failed", why=str(error)) from error
     summed = {

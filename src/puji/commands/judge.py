@@ -114,7 +114,7 @@ def draw_answer(model: Any, found: Iterator[tuple[Given, Any]], ask: Any, out: P
     tell_notes(model.modality.name, answer)
 
 
-def answers(model: Any, given: str, ask: Any, seed: int = 0) -> Iterator[tuple[Given, Any] | Invalid]:
+def answers(model: Any, given: str, ask: Any, seed: int) -> Iterator[tuple[Given, Any] | Invalid]:
     """Each record of `records_of` with its answer; one of a file that cannot be asked (a patient who died) as Invalid."""
     for one in records_of(model, given):
         if isinstance(one, Invalid):
@@ -216,7 +216,14 @@ def predict_command(name: str) -> Command:
     params = [
         *(input_argument(), *field_options(name, "Ask"), *out_options(f"{name}.answer_formats")),
         columns_option(),
-        option("--seed", kind=SEED, default="0", show_default=True, metavar="cli.metavar.number"),
+        option(
+            "--seed",
+            kind=SEED,
+            default="0",
+            show_default=True,
+            metavar="cli.metavar.number",
+            key="cli.option.seed_predict",
+        ),
         model_option(),
     ]
     return Command(name, "cli.predict", run, params)
@@ -276,6 +283,10 @@ def explain_command(name: str) -> Command:
         if not records:
             refused.close()
         one = records[0]
+        try:
+            loaded.modality.evidence(one.record, loaded.modality.Ask())
+        except Invalid as refusal:  # it cannot be asked about at all
+            raise refusal.at(one.source, one.line) from refusal
         try:
             loaded.modality.target(one.record, target)
         except Invalid as refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -132,8 +133,10 @@ class Ask(BaseModel):
     @classmethod
     def _split(cls, value: Any) -> Any:
         """``"logp,qed"`` as well as ``("logp", "qed")``."""
-        told = [value] if isinstance(value, str) else list(value)
-        return [name.strip() for one in told if isinstance(one, str) for name in one.split(",") if name.strip()]
+        told = [value] if isinstance(value, str) else value
+        if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
+            return value  # which is refused
+        return [name for one in told for part in re.split("[,，]", one) if (name := part.strip())]
 
     @field_validator("properties", mode="after")
     @classmethod

@@ -146,9 +146,11 @@ class Timelines(Modality[Timeline]):
         wanted = _conditions(asked)
         self._having(wanted)
         least = wanted.until or 0
+        if least > (most := views.longest("", self.followed)):
+            raise Invalid("timelines.until_unseen", source="--until", value=least, oldest=most)
         people = self._people(wanted)
-        # Of decades in which somebody was followed so far; where there are none, of all.
-        people = [one for one in people if views.longest(one[0][1], self.followed) >= least] or people
+        # Of decades in which somebody was followed so far; where there are none, of all (`warnings` says so).
+        people = [one for one in people if self._followed(one[0][1], wanted)] or people
         shares = np.array([count for _, count in people], dtype=float)
         header = people[int(rng.choice(len(people), p=shares / shares.sum()))][0]
         until = views.drawn(header[1], least, rng, self.followed)
@@ -186,6 +188,7 @@ class Timelines(Modality[Timeline]):
         sexes = list(SEXES.values()) if wanted.sex is None else [SEXES[wanted.sex]]
         if self.people and not any(
             sex in sexes
+            and self._followed(born, wanted)
             and (wanted.born is None or any(born == born_token(d) and _overlap(d, wanted) for d in DECADES))
             for sex, born in self.people
         ):
@@ -195,6 +198,10 @@ class Timelines(Modality[Timeline]):
             if told != self.book.mapped(wanted.having or ""):
                 found.append(Invalid("timelines.told_by", code=wanted.having, told=told))
         return found
+
+    def _followed(self, born: str, wanted: conditions.Conditions) -> bool:
+        """Whether somebody of the decade ``born`` was followed to the age asked for."""
+        return views.longest(born, self.followed) >= (wanted.until or 0)
 
     def header(self, tokens: Sequence[str]) -> int:
         """What stands before `START`, `START`, the sex and the birth."""

@@ -297,7 +297,7 @@ class Model(Generic[Record]):
         tokens, values = self.modality.target(known, target)
         ids = self.vocabulary.encode(tokens)
         if len(ids) != len(tokens):
-            raise Invalid("explain.spelled", modality=self.name)
+            raise Invalid("explain.spelled")
         context = self.network.config.max_position_embeddings
         if len(ids) > context:
             raise Invalid("explain.long", tokens=len(ids), most=context)

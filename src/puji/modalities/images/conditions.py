@@ -95,7 +95,7 @@ def region_of(text: str | None) -> tuple[float, float, float, float]:
     try:
         left, top, right, bottom = (float(part) for part in text.replace("，", ",").split(","))
     except ValueError as error:
-        raise Invalid("images.region", source="--region", value=text[:40]) from error
+        raise Invalid("images.region", source="--region") from error
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-        raise Invalid("images.region", source="--region", value=text[:40])
+        raise Invalid("images.region", source="--region")
     return left, top, right, bottom

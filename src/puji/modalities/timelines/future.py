@@ -28,8 +28,8 @@ Far away, so that the end is not near: where a record ends with its last event, 
 _BYTES = frozenset((SPELL, *BYTES))
 
 
-def until_now(record: Timeline, now: float | None) -> tuple[Timeline, float]:
-    """The record as it was known at the age ``now`` in years (None: its end), and that age in days.
+def until_now(record: Timeline, now: float | None) -> Timeline:
+    """The record as it was known at the age ``now`` in years (None: its end), where it then ends.
 
     Raises Invalid for an age beyond the record, and for a patient who had died.
     """
@@ -39,22 +39,22 @@ def until_now(record: Timeline, now: float | None) -> tuple[Timeline, float]:
     known = record.until(age)
     if known.died:
         raise Invalid("timelines.dead")
-    return replace(known, end=age), age
+    return replace(known, end=age)
 
 
-def prompt_of(book: Codebook, record: Timeline, age: float) -> tuple[list[str], float]:
-    """The tokens of a record that nothing followed until ``age``, and the age of the clock after them, in days."""
+def prompt_of(book: Codebook, record: Timeline) -> tuple[list[str], float]:
+    """The tokens of a record that nothing followed until its end, and the age of the clock after them, in days."""
     told, at = history(book, record)
-    pause = seen(at, age)
-    return [*told, *pause], clock.advance(at, age)[1] if pause else at
+    pause = seen(at, record.end)
+    return [*told, *pause], clock.advance(at, record.end)[1] if pause else at
 
 
 def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, np.ndarray]) -> Futures:
     """Sample what may happen until the farthest horizon and count. See `Ask`."""
-    known, age = until_now(record, ask.now)
+    known = until_now(record, ask.now)
     wanted = horizons(ask.horizon)
     asked = asked_of(book, ask)
-    told, start = prompt_of(book, known, age)
+    told, start = prompt_of(book, known)
     stop = start + wanted[-1] * YEAR
     until = followed_to(born_token(record.born), int(stop // YEAR) + 1, followed)
     told_until = until > start // YEAR
@@ -151,8 +151,8 @@ def share(paths: Sequence[Sequence[tuple[str, float]]], outcome: Outcome, stop: 
 
 def next_event(book: Codebook, record: Timeline, ask: Ask) -> Candidates:
     """What the next event will be, if there is one: straight from the distribution of the next token."""
-    known, age = until_now(record, ask.now)
-    told, _ = prompt_of(book, known, age)
+    known = until_now(record, ask.now)
+    told, _ = prompt_of(book, known)
     asked = asked_of(book, ask)
     codes = [code for code in book.codes if code != FOLLOWED]
 

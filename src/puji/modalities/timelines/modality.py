@@ -225,12 +225,11 @@ class Timelines(Modality[Timeline]):
         codes = {code: float(any(one.holds(code) for one in outcomes)) for code in self.book.codes}
         if not any(codes.values()):
             raise Invalid("timelines.unknown_code", source="--target", code=name[:40], hint=self.book.hint(name))
-        known, age = future.until_now(record, None)
-        return future.prompt_of(self.book, known, age)[0], codes
+        return future.prompt_of(self.book, future.until_now(record, None))[0], codes
 
     def evidence(self, record: Timeline, ask: BaseModel) -> Timeline:
         """What was known at the age from which on the future is asked."""
-        return future.until_now(record, ask.now if isinstance(ask, conditions.Ask) else None)[0]
+        return future.until_now(record, ask.now if isinstance(ask, conditions.Ask) else None)
 
     def pieces(self, record: Timeline, tokens: Sequence[str]) -> list[Piece]:
         """The events, each with the tokens of its value and time, and the record in which it did not happen."""

@@ -123,5 +123,6 @@ def test_what_files_look_like(tmp_path):
     assert contents("table.parquet") == ["brand:Zantac", "", "suffix:-atto"]
     assert contents("no.csv") == contents("no.parquet") == ["names.read.no_column"]
     assert contents("none.csv") == ["read.missing"]
+    (tmp_path / "list.doc").write_text("Zantac\n")
     assert contents("list.doc") == ["read.ending"]
     assert len(contents("")) == 11

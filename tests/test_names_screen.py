@@ -208,6 +208,7 @@ def test_a_users_own_pairs(tmp_path):
     assert caught.value.reason == "names.few_pairs"
     path.write_text("\n".join(f"{a},{b}" for a, b in pairs), "utf-16")
     assert load_pairs(path) == pairs
+    (tmp_path / "list.doc").write_text("zantac,xanax")
     for wrong, why in ((tmp_path / "none.csv", "read.missing"), (tmp_path / "list.doc", "read.ending")):
         with pytest.raises(puji.Invalid) as caught:
             load_pairs(wrong)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from puji.errors import Invalid
 from puji.modalities.timelines import cleaning
-from puji.modalities.timelines.cleaning import moment, number
 from puji.modalities.timelines.codes import ancestors, load_mapping, normalised
 from puji.modalities.timelines.modality import Timelines
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Timeline
+from puji.modalities.timelines.values import moment, number
 from puji.modality import Raw
 
 RECORDS = [

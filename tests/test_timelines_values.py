@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from puji.errors import Invalid
-from puji.modalities.timelines.cleaning import ANSWERS, reading
 from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.codes import Codes, ancestors, normalised, pair
 from puji.modalities.timelines.modality import Timelines
 from puji.modalities.timelines.sources import read
 from puji.modalities.timelines.timeline import YEAR, Event, Timeline
+from puji.modalities.timelines.values import ANSWERS, reading
 from puji.modalities.timelines.write import write
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
 
 from puji.errors import Invalid
-from puji.text import opened
+from puji.text import LONGEST_LINE, Line, opened
 
 Item = TypeVar("Item")
 
 CHUNK = 50_000
 """Rows of a Parquet file that are to be held at once."""
+TALLEST = 1000
+"""Lines of a quoted cell."""
 
 
 def ending(path: Path) -> str:
@@ -46,6 +50,8 @@ def each_file(
 def _checked(
     path: Path, endings: Sequence[str], read_file: Callable[[Path], Iterator[Item | Invalid]]
 ) -> Iterator[Item | Invalid]:
+    if refusal := unreachable(path):
+        raise refusal
     if ending(path) not in endings:
         raise Invalid("read.ending", endings=", ".join(endings))
     found = False
@@ -63,10 +69,23 @@ def placed(source: Path | str, items: Iterable[Item | Invalid]) -> Iterator[Item
             yield item.at(str(source), item.line) if isinstance(item, Invalid) else item
     except Invalid as refusal:
         yield refusal.at(str(source), refusal.line)
-    except FileNotFoundError:
-        yield Invalid("read.missing", source=str(source))
     except OSError as error:
-        yield Invalid("read.failed", source=str(source), why=error.strerror or str(error))
+        yield _failure(error, source)
+
+
+def unreachable(path: Path) -> Invalid | None:
+    """Why ``path`` leads to no file or folder (there is none, links in a circle, no right to look); None if it leads to one."""
+    try:
+        path.stat()
+    except OSError as error:
+        return _failure(error, path)
+    return None
+
+
+def _failure(error: OSError, source: Path | str) -> Invalid:
+    if isinstance(error, FileNotFoundError):
+        return Invalid("read.missing", source=str(source))
+    return Invalid("read.failed", source=str(source), why=error.strerror or str(error))
 
 
 @contextmanager
@@ -94,9 +113,58 @@ def chunks(table: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
         start += CHUNK
 
 
-def cells(line: str, separator: str) -> list[str]:
-    """The cells of one line of a table; none if the line is no row. A quoted cell must not hold a line break."""
+def cells(line: str, separator: str, *, strict: bool = False) -> list[str]:
+    """The cells of one line of a table; none if the line is no row, or where ``strict`` has a quote that is out of place."""
     try:
-        return next(csv.reader([line], delimiter=separator), [])
+        return next(csv.reader([line], delimiter=separator, strict=strict), [])
     except csv.Error:
         return []
+
+
+def rows(numbered: Iterable[Line | Invalid], separator: str) -> Iterator[tuple[int, list[str]] | Invalid]:
+    """The rows of a table whose quoted cells may hold line breaks, each with the number of its first line.
+
+    A line with a quote that is never closed, or closed within a cell, is refused and the next one read by itself, so that the
+    rows below it are not taken for its text. A cell has at most `TALLEST` lines and `LONGEST_LINE` characters.
+    """
+    source = iter(numbered)
+    waiting: deque[Line | Invalid] = deque()
+    while (line := waiting.popleft() if waiting else next(source, None)) is not None:
+        if isinstance(line, Invalid):
+            yield line
+            continue
+        number, text = line
+        row = cells(text + "\n", separator)
+        if row and row[-1].endswith("\n"):  # the break belongs to a quoted cell
+            row = []
+            size, block = len(text), [text]
+            for place in range(TALLEST):
+                if place == len(waiting):
+                    waiting.extend(islice(source, 1))
+                more = waiting[place] if place < len(waiting) else None
+                if more is None or isinstance(more, Invalid) or (size := size + len(more[1])) > LONGEST_LINE:
+                    break
+                block.append(more[1])
+                if more[1].count('"') % 2:
+                    row = cells("\n".join(block), separator, strict=True)
+                    break
+            if not row:
+                yield Invalid("read.quote", line=number)
+                continue
+            for _ in block[1:]:
+                waiting.popleft()
+        yield number, row
+
+
+def column(names: Sequence[str], known: Sequence[str], line: int | None = None) -> int | None:
+    """The place of the first of the ``known`` headings, in lower case, that is among ``names``; None if there is none.
+
+    Raises Invalid, with the ``line`` of the headings, where that one stands twice: which is meant, nobody can tell.
+    """
+    lower = [name.strip().lstrip("\ufeff").lower() for name in names]
+    found = next((name for name in known if name in lower), None)
+    if found is None:
+        return None
+    if lower.count(found) > 1:
+        raise Invalid("read.heading_twice", line=line, name=names[lower.index(found)].strip()[:40])
+    return lower.index(found)

@@ -48,9 +48,9 @@ def lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[Line | Invalid]:
 
     UTF-16 with its mark; else each line is UTF-8 or GB18030, which most Chinese programs write, whichever it can be. One that
     can be both is what the last line was that could not; before such a line, what the next one is (`WAITING`), else UTF-8.
-    Raises Invalid for a binary file, and where a packed one is damaged or cut off.
+    Raises Invalid for a binary file, and where a packed one is damaged or cut off. Every Invalid names the file.
     """
-    decoder = _Decoder()
+    decoder = _Decoder(str(path))
     waiting: list[tuple[Line | Invalid, Line | Invalid]] = []
     size = 0
     cut: Invalid | None = None
@@ -87,16 +87,18 @@ def _pieces(path: Path, longest: int) -> Iterator[tuple[int, str | bytes] | Inva
                 if len(piece) == longest and not piece.endswith("\n"):
                     while (rest := text.readline(longest)) and not rest.endswith("\n"):
                         pass
-                    yield Invalid("text.long_line", line=number, limit=longest)
+                    yield Invalid("text.long_line", source=str(path), line=number, limit=longest)
                 elif "\0" in piece:
-                    yield Invalid("text.nul", line=number)
+                    yield Invalid("text.nul", source=str(path), line=number)
                 elif wide and "\ufffd" in piece:
-                    yield Invalid("text.encoding", line=number)
+                    yield Invalid("text.encoding", source=str(path), line=number)
                 else:
                     piece = piece.rstrip("\n")
                     yield number, piece if wide or piece.isascii() else piece.encode("latin-1")
     except Invalid as refusal:
-        raise refusal.at("", number + 1 if refusal.reason == "text.damaged" else refusal.line) from refusal.__cause__
+        raise refusal.at(
+            str(path), number + 1 if refusal.reason == "text.damaged" else refusal.line
+        ) from refusal.__cause__
 
 
 class _Decoder:
@@ -109,7 +111,8 @@ class _Decoder:
     half are GB18030 by chance, but few GB2312.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
+        self.source = source
         self.encoding = ""
         """That of the last line that told it; "" before."""
         self.doubtful = False
@@ -132,7 +135,7 @@ class _Decoder:
         if text is None and (self.encoding != "utf-8" or _decoded(raw, "gb2312") is not None):
             encoding, text = "gb18030", _decoded(raw, "gb18030")
         if text is None:
-            refusal = Invalid("text.encoding", line=number)
+            refusal = Invalid("text.encoding", source=self.source, line=number)
             return refusal, refusal
         self.settle(encoding)
         if number == 1:

@@ -145,12 +145,14 @@ def named_file(text: str) -> tuple[str, Path]:
 
 
 def contents(modality: Any, path: Path) -> list[Raw | Invalid]:
-    """What the file ``path`` holds, not cleaned. Raises Invalid if it holds nothing."""
+    """What the file ``path`` holds, not cleaned; what cannot be read is told. Raises Invalid if nothing else is there."""
     if not exists(path):
         raise Invalid("data.missing", source=str(path))
     found = list(modality.read(path))
-    if all(isinstance(raw, Invalid) or not raw.content for raw in found):
+    refused = Refused()
+    if not [raw for raw in refused.sift(iter(found)) if raw.content]:
         raise Invalid("cli.nothing_read", source=str(path))
+    refused.close()
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,11 +28,8 @@ def note(key: str, **details: Any) -> None:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is a file or folder ``path``; what cannot even be a path is none."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
+    """Whether there is a file, folder or link ``path``, wherever that leads; what cannot even be a path is none."""
+    return os.path.lexists(path)
 
 
 def check_out(out: Path | None, form: str | None, known: Sequence[str] = TABLES) -> None:

@@ -17,7 +17,7 @@ from puji.errors import Invalid
 from puji.modalities.images import read_dicom, read_nifti, read_picture
 from puji.modalities.images.image import SPLITS, Image, cleaned_label, cleaned_labels, cleaned_subject, squared
 from puji.modality import Raw
-from puji.sources import cells, placed
+from puji.sources import cells, column, placed, unreachable
 from puji.text import lines
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom", ".nii", ".nii.gz")
@@ -50,7 +50,7 @@ def read(source: Path) -> Iterator[Raw | Invalid]:
     Of a file with several frames or slices it is the middle one; "scan.dcm#3" is its third.
     """
     if source.is_symlink() and not source.exists():
-        yield Invalid("read.missing", source=str(source))
+        yield unreachable(source) or Invalid("read.missing", source=str(source))
     elif source.is_dir():
         yield from _folder(source)
     else:
@@ -154,8 +154,10 @@ def _table(path: Path) -> Iterator[Raw | Invalid]:
             continue
         if not places:
             separator = "\t" if "\t" in text else ","
-            head = [cell.strip().lower() for cell in cells(text, separator)]
-            places = {name: head.index(word) for name, words in COLUMNS.items() for word in words[::-1] if word in head}
+            head = cells(text, separator)
+            places = {
+                name: place for name, words in COLUMNS.items() if (place := column(head, words, number)) is not None
+            }
             if "path" not in places:
                 raise Invalid("images.no_column", columns=", ".join(head)[:100])
             continue

@@ -12,7 +12,7 @@ import polars.selectors as cs
 from puji.errors import Invalid
 from puji.modalities.molecules.molecule import parse
 from puji.modality import Raw
-from puji.sources import cells, chunks, each_file, ending, parquet
+from puji.sources import cells, chunks, column, each_file, ending, parquet
 from puji.text import Line, lines
 
 ENDINGS = (".smi", ".smiles", ".txt", ".csv", ".tsv", ".parquet", ".pq", ".sdf", ".sd", ".mol")
@@ -76,7 +76,7 @@ def _table(path: Path, separator: str | None) -> Iterator[Raw | Invalid]:
     number, header = line
     separator = separator or max(",;\t", key=header.count)
     names = [name.strip() for name in cells(header, separator)]
-    place = _named(names)
+    place = _named(names, number)
     rest: Iterator[Line | Invalid] = numbered
     if place is None:
         first = list(islice(numbered, LOOKED_AT))
@@ -98,10 +98,9 @@ def _table(path: Path, separator: str | None) -> Iterator[Raw | Invalid]:
                 yield Invalid("molecules.read.short_row", line=line[0], columns=len(names))
 
 
-def _named(names: list[str]) -> int | None:
-    """The place of the column of SMILES by its name; None if no name tells."""
-    lower = [name.lower() for name in names]
-    return next((lower.index(known) for known in COLUMNS if known in lower), None)
+def _named(names: list[str], line: int | None = None) -> int | None:
+    """The place of the column of SMILES by its name; None if no name tells. Raises Invalid where it stands twice."""
+    return column(names, COLUMNS, line)
 
 
 def _parsing(rows: Iterable[list[str]]) -> int | None:

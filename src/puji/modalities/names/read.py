@@ -10,7 +10,7 @@ import polars as pl
 from puji.errors import Invalid
 from puji.modalities.names.tokens import KINDS
 from puji.modality import Raw
-from puji.sources import cells, chunks, each_file, ending, parquet
+from puji.sources import cells, chunks, column, each_file, ending, parquet
 from puji.text import told_lines
 
 ENDINGS = (".txt", ".csv", ".tsv", ".parquet", ".pq")
@@ -60,7 +60,7 @@ def _table(path: Path, separator: str | None) -> Iterator[Raw | Invalid]:
         separator = separator or max(",;\t", key=text.count)
         row = [cell.strip() for cell in cells(text, separator)]
         if places is None:
-            place, kind = _columns(row)
+            place, kind = _columns(row, number)
             places = (place or 0, kind)
             if place is not None:
                 continue
@@ -73,14 +73,9 @@ def _table(path: Path, separator: str | None) -> Iterator[Raw | Invalid]:
             yield _told(row[place], row[kind] if kind is not None and kind < len(row) else "", path, number)
 
 
-def _columns(names: Sequence[str]) -> tuple[int | None, int | None]:
-    """The places of the columns of names and of kinds."""
-    lower = [name.strip().lower() for name in names]
-
-    def place(known: Sequence[str]) -> int | None:
-        return next((lower.index(name) for name in known if name in lower), None)
-
-    return place(COLUMNS), place(KIND_COLUMNS)
+def _columns(names: Sequence[str], line: int | None = None) -> tuple[int | None, int | None]:
+    """The places of the columns of names and of kinds. Raises Invalid where one stands twice."""
+    return column(names, COLUMNS, line), column(names, KIND_COLUMNS, line)
 
 
 def _told(name: str, kind: str, path: Path, line: int) -> Raw | Invalid:

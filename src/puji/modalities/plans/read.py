@@ -12,7 +12,7 @@ from puji.errors import Invalid
 from puji.modalities.plans.episode import Episode, Step, check_setting, checked
 from puji.modalities.plans.setting import Setting
 from puji.modality import Raw
-from puji.sources import cells, chunks, each_file, ending, parquet
+from puji.sources import cells, chunks, column, each_file, ending, parquet
 from puji.text import lines, told_lines
 
 ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".jsonl", ".ndjson", ".json")
@@ -161,26 +161,25 @@ def _rows(path: Path, setting: Setting) -> Iterator[tuple[str, _Row | str | Inva
         separator = separator or max(",;\t", key=text.count)
         parts = cells(text, separator)
         if found is None:
-            found = _places(parts, setting)
+            found = _places(parts, setting, line)
             continue
         cell: dict[str, Any] = {name: parts[place] if place < len(parts) else None for name, place in found.items()}
         yield _row(cell, line, setting)
 
 
-def _places(names: Sequence[str], setting: Setting) -> dict[str, int]:
-    lower = [name.strip().lstrip("\ufeff").lower() for name in names]
-    found = {column: lower.index(name) for column, known in COLUMNS.items() for name in known[::-1] if name in lower}
+def _places(names: Sequence[str], setting: Setting, line: int | None = None) -> dict[str, int]:
+    wanted = dict(COLUMNS)
+    if column(names, COLUMNS["code"], line) is None:
+        wanted |= {f"={one.column}": (one.column.lower(),) for one in setting.observed}
+    found = {name: place for name, known in wanted.items() if (place := column(names, known, line)) is not None}
     if "code" in found:
-        missing = [column for column in ("subject", "step") if column not in found]
+        missing = [name for name in ("subject", "step") if name not in found]
     else:
-        for one in setting.observed:
-            if one.column.lower() in lower:
-                found[f"={one.column}"] = lower.index(one.column.lower())
-        wanted = ["state"] if setting.discrete else [f"={one.column}" for one in setting.observed]
-        missing = [column.lstrip("=") for column in ("subject", "step", "action", *wanted) if column not in found]
+        needed = ["state"] if setting.discrete else [f"={one.column}" for one in setting.observed]
+        missing = [name.lstrip("=") for name in ("subject", "step", "action", *needed) if name not in found]
     if missing:
         told = ", ".join(name[:30] for name in names[:20])
-        raise Invalid("plans.read.columns", missing=", ".join(missing), columns=told)
+        raise Invalid("plans.read.columns", line=line, missing=", ".join(missing), columns=told)
     return found
 
 
@@ -247,6 +246,8 @@ def _number(value: Any) -> float | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
+        if "_" in str(value):  # Python takes 1_000 for a number
+            raise ValueError(value)
         found = float(value)
     except (TypeError, ValueError) as error:
         raise Invalid("plans.episode.number", value=str(value)[:40]) from error

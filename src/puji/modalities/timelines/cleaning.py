@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 import tempfile
-import unicodedata
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 from typing import Literal, NamedTuple
@@ -20,28 +18,27 @@ from puji.errors import Invalid
 from puji.modalities.timelines.clock import OLDEST
 from puji.modalities.timelines.codes import LOCAL, is_death, normalised, pair
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline
+from puji.modalities.timelines.values import SEX_SIGNS, plain, sex_of
 from puji.modality import Raw
 from puji.units import ucum
 
-Kind = Literal["event", "birth", "sex", "end"]
+Kind = Literal["event", "birth", "sex", "end", "person"]
 HELD = 200_000
 """Rows in memory; beyond, they go to `BUCKETS` files on disk by subject."""
 BUCKETS = 64
+MOST_KINDS = 20
+"""Of one reason in one file, what is told with its own details; further kinds are counted together."""
 DAY = 86400.0
 OPEN = tuple(datetime(year, 12, 31, tzinfo=UTC).timestamp() for year in (2099, 2999, 9999))
 """Dates that stand for an end that has not come."""
-SEXES: dict[str, Sex] = {
-    **dict.fromkeys(("female", "f", "女", "女性", "2", "8532", "gender//f", "gender//female"), "female"),
-    **dict.fromkeys(("male", "m", "男", "男性", "1", "8507", "gender//m", "gender//male"), "male"),
-}
 
 
 class Row(NamedTuple):
-    """One thing that a file tells about a subject.
+    """One thing that a file tells about a subject; of kind "person": that there is such a one.
 
     ``time``: seconds since 1970; ``age``: days; of an event at least one of them. ``code``: of an event; the word of a sex.
     ``answer``: a result that is no number, see `Reading`; ``remark``: reason to be counted though the row is kept;
-    ``synthetic``: of no real patient.
+    ``synthetic``: of no real patient; ``referred``: it refers to a person of whom another row must tell.
     """
 
     subject: str
@@ -55,6 +52,7 @@ class Row(NamedTuple):
     answer: str = ""
     remark: str = ""
     synthetic: bool = False
+    referred: bool = False
 
 
 _SCHEMA = {
@@ -69,6 +67,7 @@ _SCHEMA = {
     "answer": pl.String,
     "remark": pl.String,
     "synthetic": pl.Boolean,
+    "referred": pl.Boolean,
     "source": pl.String,
 }
 
@@ -78,10 +77,15 @@ class Refusals:
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[int]] = {}
+        self.kinds: Counter[tuple[str, str]] = Counter()
 
     def add(self, reason: str, source: str, line: int, **details: str) -> None:
         """One more."""
         key = (reason, source, tuple(sorted(details.items())))
+        if key not in self.found and details:
+            self.kinds[reason, source] += 1
+            if self.kinds[reason, source] > MOST_KINDS:
+                key = (reason, source, tuple((name, "…") for name in sorted(details)))
         counted = self.found.setdefault(key, [0, line])
         counted[0] += 1
         counted[1] = min(counted[1], line)
@@ -92,12 +96,30 @@ class Refusals:
             yield Invalid(reason, source=source, line=line or None, rows=count, **dict(details))
 
 
+class Seen:
+    """What all rows together show, whoever they are about: how each file codes the sex, and whether persons are told of."""
+
+    def __init__(self) -> None:
+        self.signs: dict[str, set[str]] = defaultdict(set)
+        self.persons = False
+
+    def add(self, row: Row, source: str) -> None:
+        """One more row."""
+        self.persons = self.persons or row.kind == "person"
+        if row.kind == "sex" and (word := plain(row.code)) in SEX_SIGNS:
+            self.signs[source].add(word)
+
+    def unknown(self, rows: Iterable[tuple[Row, str]]) -> bool:
+        """Whether ``rows``, all those of one subject, refer to a person of whom nothing is told, where others are told of."""
+        return self.persons and all(row.referred for row, _ in rows)
+
+
 def patients(rows: Iterable[tuple[Row, str] | Raw | Invalid]) -> Iterator[Raw | Invalid]:
     """A `Timeline` for each subject that ``rows`` (each with its file) tell of, then what was dropped, counted.
 
     Refusals and whole patients in ``rows`` come out at once.
     """
-    refused = Refusals()
+    refused, seen = Refusals(), Seen()
     held: list[tuple[Row, str]] = []
     with tempfile.TemporaryDirectory(prefix="puji-") as folder:
         spilled = 0
@@ -106,19 +128,21 @@ def patients(rows: Iterable[tuple[Row, str] | Raw | Invalid]) -> Iterator[Raw | 
                 yield item
                 continue
             held.append(item)
+            seen.add(*item)
             if len(held) >= HELD:
                 _spill(held, Path(folder), spilled)
                 spilled += 1
                 held.clear()
         if not spilled:
-            yield from _patients(held, refused)
+            yield from _patients(held, seen, refused)
         else:
             _spill(held, Path(folder), spilled)
             held.clear()
             for bucket in range(BUCKETS):
                 if files := sorted(Path(folder).glob(f"{bucket}-*.parquet")):
                     table = pl.concat([pl.read_parquet(path) for path in files])
-                    yield from _patients(((Row(*row[:-1]), row[-1]) for row in table.iter_rows()), refused)
+                    kept = ((Row(*row[:-1]), row[-1]) for row in table.iter_rows())
+                    yield from _patients(kept, seen, refused)
     yield from refused.told()
 
 
@@ -130,14 +154,18 @@ def _spill(held: list[tuple[Row, str]], folder: Path, number: int) -> None:
         pl.DataFrame(some, schema=_SCHEMA, orient="row").write_parquet(folder / f"{bucket}-{number:06d}.parquet")
 
 
-def _patients(rows: Iterable[tuple[Row, str]], refused: Refusals) -> Iterator[Raw | Invalid]:
+def _patients(rows: Iterable[tuple[Row, str]], seen: Seen, refused: Refusals) -> Iterator[Raw | Invalid]:
     subjects: dict[str, list[tuple[Row, str]]] = defaultdict(list)
     for row, source in rows:
         subjects[row.subject].append((row, source))
     for subject, some in subjects.items():
+        if seen.unknown(some):
+            for row, source in some:
+                refused.add("timelines.read.nobody", source, row.line)
+            continue
         source, line = some[0][1], min(row.line for row, _ in some)
         try:
-            record = timeline(subject, some, refused)
+            record = timeline(subject, some, seen, refused)
         except Invalid as refusal:
             yield refusal.at(source, line or None)
             continue
@@ -147,17 +175,16 @@ def _patients(rows: Iterable[tuple[Row, str]], refused: Refusals) -> Iterator[Ra
             yield Raw(record, source, line or None)
 
 
-def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Timeline | None:
+def timeline(subject: str, rows: list[tuple[Row, str]], seen: Seen, refused: Refusals) -> Timeline | None:
     """One patient: events cleaned and in order; None if there is none left. Raises Invalid for one who died nobody knows when."""
-    births = [row for row, _ in rows if row.kind == "birth" and row.time is not None]
-    sexes = {SEXES[word] for row, _ in rows if row.kind == "sex" and (word := _plain(row.code)) in SEXES}
-    sex: Sex = sexes.pop() if len(sexes) == 1 else ""
-    birth = min((row.time for row in births if row.time is not None), default=None)
-    for kind, several in (("sex", len(sexes) > 1), ("birth", any(row.time != birth for row in births))):
-        if several:
-            source, line = next((source, row.line) for row, source in reversed(rows) if row.kind == kind)
-            refused.add(f"timelines.read.two.{kind}", source, line)
+    sex = _sex(rows, seen, refused)
+    births = [(row, source) for row, source in rows if row.kind == "birth" and row.time is not None]
+    birth = min((row.time for row, _ in births if row.time is not None), default=None)
+    if other := [(row, source) for row, source in births if row.time != birth]:
+        refused.add("timelines.read.two.birth", other[0][1], other[0][0].line)
     birth = _born([row for row, _ in rows]) if birth is None else birth
+    if birth is None and any(row.kind == "event" and row.time is None and row.age is not None for row, _ in rows):
+        rows = list(_undated(rows, refused))
     times = [row.time for row, _ in rows if row.kind == "event" and row.time is not None]
     start = birth if birth is not None else min(times, default=0.0)
     rows = list(_until_today(rows, times, refused))
@@ -169,7 +196,7 @@ def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Ti
     found: set[Event] = set()
     end = 0.0
     for row, source in rows:
-        if row.kind in ("birth", "sex"):
+        if row.kind not in ("event", "end"):
             continue
         age = _age(row, start)
         if row.kind == "end":
@@ -188,6 +215,31 @@ def timeline(subject: str, rows: list[tuple[Row, str]], refused: Refusals) -> Ti
     born = None if birth is None else datetime.fromtimestamp(birth, UTC).year
     last = ordered[-1].age
     return Timeline(sex, born, tuple(ordered), last if death is not None else max(last, end), subject)
+
+
+def _sex(rows: Iterable[tuple[Row, str]], seen: Seen, refused: Refusals) -> Sex:
+    """The sex that ``rows`` tell, '' where they tell none or both; each word that is not understood is counted once."""
+    told = {(plain(row.code), source): row for row, source in rows if row.kind == "sex"}
+    found: set[Sex] = set()
+    for (word, source), row in told.items():
+        sex = sex_of(word, seen.signs[source])
+        if sex is None:
+            refused.add("timelines.read.sex", source, row.line, word=row.code[:20])
+        elif sex:
+            found.add(sex)
+    if len(found) > 1:
+        (_, source), row = next(reversed(told.items()))
+        refused.add("timelines.read.two.sex", source, row.line)
+    return found.pop() if len(found) == 1 else ""
+
+
+def _undated(rows: Iterable[tuple[Row, str]], refused: Refusals) -> Iterator[tuple[Row, str]]:
+    """``rows`` without those that tell a date: where ages tell the events, only a birth would relate it to them."""
+    for row, source in rows:
+        if row.time is None:
+            yield row, source
+        else:
+            refused.add("timelines.read.undated", source, row.line)
 
 
 def _until_today(
@@ -242,100 +294,13 @@ def _born(rows: Iterable[Row]) -> float | None:
 
     An age in whole years leaves a year open, which every further date narrows: the middle of what is left.
     """
-    told = [row for row in rows if row.kind == "event" and row.time is not None and row.age is not None]
+    told = [
+        row
+        for row in rows
+        if row.kind == "event" and row.time is not None and row.age is not None and 0 <= row.age <= OLDEST * YEAR
+    ]
     latest = [(row.time or 0.0) - (row.age or 0.0) * DAY for row in told]
     if not latest:
         return None
     whole = all(abs((row.age or 0.0) / YEAR - round((row.age or 0.0) / YEAR)) < 1e-6 for row in told)
     return min(latest) if not whole else (min(latest) + max(latest) - YEAR * DAY) / 2
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).strip().lower()
-
-
-_CHINESE = re.compile(r"(\d{4})年(\d{1,2})月(?:(\d{1,2})日?)?(.*)")
-_HALVES = ("上午", "下午", "中午", "凌晨", "早上", "晚上")
-_NUMBERS = re.compile(r"(\d{4})[-/.]?(\d{2}|\d(?=[-/.]))[-/.]?(\d{1,2})?(.*)")
-
-
-def moment(text: str) -> float | None:
-    """Seconds since 1970 of a date as people write it, with or without a time; None if it is none.
-
-    ISO 8601, 2024/3/5, 20240305, 2024年3月5日 14:30; a time zone is kept, without one the time counts as UTC.
-    """
-    told = unicodedata.normalize("NFKC", text).strip()
-    if re.fullmatch(r"\d{4}年?", told):
-        told = f"{told[:4]}-07-01"
-    elif re.fullmatch(r"\d{4}-\d{2}", told):
-        told += "-15"
-    if match := (_CHINESE.fullmatch(told) or _NUMBERS.fullmatch(told)):
-        year, month, day, rest = match.groups()
-        half = next((word for word in _HALVES if rest.strip().startswith(word)), "")
-        clock = re.sub("[时点]", ":", rest.strip().removeprefix(half).strip(" Tt")).replace("分", ":").rstrip("秒: ")
-        told = f"{year}-{int(month):02d}-{int(day or 15):02d}"
-        if clock:
-            hour, sign, more = clock.partition(":")
-            if half in ("下午", "晚上") and hour.isdigit() and int(hour) < 12:
-                hour = str(int(hour) + 12)
-            told += f" {int(hour):02d}:{more or '00'}" if (sign or half) and hour.isdigit() else f" {clock}"
-    try:
-        found = datetime.fromisoformat(told)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def seconds(when: date | datetime) -> float:
-    """Seconds since 1970 of a date; one without a time zone counts as UTC."""
-    if not isinstance(when, datetime):
-        when = datetime(when.year, when.month, when.day)
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-
-
-def number(text: str, comma: bool = False) -> float | None:
-    """A number as people write it (full-width digits, "1,024.5"); None if it is none. ``comma``: "7,9" is 7.9."""
-    told = unicodedata.normalize("NFKC", text).strip()
-    told = told.replace(",", ".") if comma and "." not in told and told.count(",") == 1 else told.replace(",", "")
-    try:
-        return float(told)
-    except ValueError:
-        return None
-
-
-class Reading(NamedTuple):
-    """A result: its number, or in a word what was found ("positive", "2+"), and why something of it was left out."""
-
-    value: float | None = None
-    answer: str = ""
-    remark: str = ""
-
-
-ANSWERS = {
-    **dict.fromkeys(("positive", "pos", "+", "阳性", "阳", "检出", "detected", "reactive", "反应性"), "positive"),
-    **dict.fromkeys(("negative", "neg", "-", "阴性", "阴", "未检出", "not detected", "nonreactive"), "negative"),
-    **dict.fromkeys(("weakly positive", "weak positive", "弱阳性", "±", "+-", "+/-", "trace"), "weak_positive"),
-    **{
-        written: f"{grade}+"
-        for grade in range(1, 5)
-        for written in (f"{grade}+", *(["+" * grade] if grade > 1 else []))
-    },
-}
-"""Results without a number, in lower case -> the word that tells them."""
-_WRAPPED = re.compile(r"(阳性|阴性|弱阳性)?\s*\((\S+)\)")
-"""阳性(+), (-)"""
-
-
-def reading(text: str, comma: bool = False) -> Reading:
-    """A result as people write it: a number, one with a comparator or an arrow, or a word such as 阳性; empty for no text."""
-    told = unicodedata.normalize("NFKC", text).strip().rstrip("↑↓").strip()
-    word = told.lower()
-    if wrapped := _WRAPPED.fullmatch(word):
-        word = wrapped[1] or wrapped[2]
-    if word in ANSWERS or not word:
-        return Reading(answer=ANSWERS.get(word, ""))
-    bare = told.lstrip("<>=≤≥~ ")
-    value = number(bare, comma)
-    if value is None:
-        return Reading(remark="timelines.read.text")
-    return Reading(value, remark="timelines.read.bound" if bare != told else "")

@@ -13,6 +13,7 @@ from puji.errors import Invalid
 from puji.modalities.timelines.clock import OLDEST
 from puji.modalities.timelines.codes import ancestors, normalised
 from puji.modalities.timelines.timeline import DEATH
+from puji.modalities.timelines.values import number
 from puji.options import Range
 
 LONGEST_HORIZON = 60.0
@@ -63,7 +64,7 @@ class Ask(BaseModel):
     ``unfamiliar``: what a history that is unlike the training data gets: no answer ("abstain") or one with a warning ("answer").
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     outcomes: str | None = None
     horizon: str = "1,5,10"
@@ -159,11 +160,8 @@ def horizons(text: str) -> list[float]:
     found = []
     for part in re.split("[,，]", text):
         word = part.strip().lower().rstrip("y年")
-        try:
-            years = float(word)
-        except ValueError:
-            years = -1.0
-        if not 0 < years <= LONGEST_HORIZON:
+        years = number(word)
+        if years is None or not 0 < years <= LONGEST_HORIZON:
             raise Invalid("timelines.horizon", source="--horizon", value=part[:40], longest=LONGEST_HORIZON)
         found.append(years)
     return sorted(set(found))

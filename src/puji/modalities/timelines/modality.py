@@ -18,7 +18,7 @@ from puji.modalities.timelines import clock, conditions, future, views
 from puji.modalities.timelines.codebook import NONE, Codebook
 from puji.modalities.timelines.codes import load_mapping
 from puji.modalities.timelines.grammar import TimelineGrammar
-from puji.modalities.timelines.parse import checked, typed
+from puji.modalities.timelines.parse import already_born, checked, typed
 from puji.modalities.timelines.risk import risk_assessments
 from puji.modalities.timelines.sources import read
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline, revived
@@ -320,7 +320,7 @@ class Timelines(Modality[Timeline]):
 
     def parse(self, text: str) -> Timeline:
         """A timeline as a person types it, e.g. "female 1956; E11 51.2; I10 55; LOINC/4548-4 55.1 7.9 %", or its JSON."""
-        return typed(text, self._local)
+        return already_born(typed(text, self._local), {born for _, born in self.people})
 
     def _local(self, code: str) -> None:
         if self.people and code not in self.book.codes:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from puji.errors import Invalid
 from puji.modalities.timelines import clock
-from puji.modalities.timelines.cleaning import SEXES, Reading, reading
 from puji.modalities.timelines.codes import LOCAL, normalised, pair
 from puji.modalities.timelines.timeline import DEATH, YEAR, Event, Sex, Timeline, revived
+from puji.modalities.timelines.tokens import DECADES, born_token
+from puji.modalities.timelines.values import SEXES, Reading, number, plain, reading
 from puji.units import ucum
 
 
@@ -63,6 +65,13 @@ def _finite(value: Any) -> bool:
         return False
 
 
+_TYPED = {
+    "timelines.read.bound": "timelines.typed_bound",
+    "timelines.read.ambiguous": "timelines.typed_ambiguous",
+}
+"""Why a typed result is refused, by what would be remarked of one in a file."""
+
+
 def typed(text: str, local: Callable[[str], None] = lambda code: None) -> Timeline:
     """A timeline as a person types it, or its JSON. Raises Invalid.
 
@@ -82,7 +91,7 @@ def typed(text: str, local: Callable[[str], None] = lambda code: None) -> Timeli
     sex: Sex = ""
     born = None
     for word in re.split("[,、\\s]+", first):
-        told = SEXES.get(word.lower(), "")
+        told = SEXES.get(plain(word), "")
         year = re.fullmatch("([12][0-9]{3})(年|年生)?", word)
         if word and not told and not year:
             raise Invalid("timelines.typed", place=1)
@@ -94,14 +103,13 @@ def typed(text: str, local: Callable[[str], None] = lambda code: None) -> Timeli
         if not part:
             continue
         code, *numbers = part.split()
-        try:
-            age = float(numbers[0].removesuffix("岁")) * YEAR
-        except (IndexError, ValueError) as error:
-            raise Invalid("timelines.typed", place=place) from error
+        years = number(numbers[0].removesuffix("岁")) if numbers else None
+        if years is None:
+            raise Invalid("timelines.typed", place=place)
+        age = years * YEAR
         result = reading(numbers[1]) if len(numbers) > 1 else Reading()
         if result.remark:
-            bound = result.remark == "timelines.read.bound"
-            raise Invalid("timelines.typed_bound" if bound else "timelines.typed", place=place)
+            raise Invalid(_TYPED.get(result.remark, "timelines.typed"), place=place)
         if code.lower() in ("now", "至今"):
             end = age
             continue
@@ -115,3 +123,17 @@ def typed(text: str, local: Callable[[str], None] = lambda code: None) -> Timeli
     if end is not None and end < last:
         raise Invalid("timelines.typed_after_now", now=f"{end / YEAR:g}", age=f"{last / YEAR:g}")
     return checked(Timeline(sex, born, tuple(events), last if end is None else end))
+
+
+def already_born(record: Timeline, learned: Collection[str]) -> Timeline:
+    """``record``. Raises Invalid for one that is born in the future.
+
+    ``learned``: tokens of the decades of birth that a model learned. Where one of them has not come, dates were shifted ahead to
+    hide whose they are, as in MIMIC, and such patients are what is asked about.
+    """
+    today = date.today().year
+    if record.born is not None and record.born > today:
+        later = {born_token(decade) for decade in DECADES if decade > today}
+        if later.isdisjoint(learned):
+            raise Invalid("timelines.born_later", year=record.born)
+    return record

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from puji.errors import Invalid
-from puji.modalities.timelines.cleaning import SEXES, Reading, Row
+from puji.modalities.timelines.cleaning import Row
 from puji.modalities.timelines.codes import system_of
 from puji.modalities.timelines.read_tables import result
 from puji.modalities.timelines.read_tables import time_of as moment
 from puji.modalities.timelines.timeline import DEATH
-from puji.text import lines
+from puji.modalities.timelines.values import SEXES, Reading
+from puji.sources import cells, column, rows
+from puji.text import lines, told_lines
 
 EVENTS: dict[str, tuple[str, tuple[str, ...], str | None, str | None]] = {
     "condition_occurrence": ("condition_concept_id", ("condition_start_datetime", "condition_start_date"), None, None),
@@ -39,12 +40,18 @@ TABLES = ("concept", "person", "death", *ENDS, *EVENTS)
 
 
 def is_omop(folder: Path) -> bool:
-    """Whether a folder has the table of persons."""
-    return _table(folder, "person") is not None
+    """Whether a folder has the table of persons, or one of events with the columns that OMOP gives it."""
+    return _table(folder, "person") is not None or any(
+        path is not None and {"person_id", concept} <= set(_names(path))
+        for path, concept in ((_table(folder, name), concept) for name, (concept, *_) in EVENTS.items())
+    )
 
 
 def folder(source: Path) -> Iterator[tuple[Row, str] | Invalid]:
     """The rows of a folder of CSV tables; without a concept table codes are "OMOP/<concept id>"."""
+    if _table(source, "person") is None:
+        yield Invalid("timelines.read.no_person_file", source=str(source))
+        return
     concepts: dict[str, str] = {}
     synthetic = _synthetic(source)
     for name in TABLES:
@@ -59,8 +66,6 @@ def folder(source: Path) -> Iterator[tuple[Row, str] | Invalid]:
                     yield row._replace(synthetic=synthetic), str(path)
         except Invalid as refusal:
             yield refusal.at(str(path), refusal.line)
-        except (csv.Error, UnicodeDecodeError):
-            yield Invalid("text.damaged", source=str(path))
 
 
 def _synthetic(source: Path) -> bool:
@@ -97,23 +102,37 @@ def _table(source: Path, name: str) -> Path | None:
     return next((path for path in sorted(source.iterdir()) if path.name.lower() in endings), None)
 
 
+def _names(path: Path) -> list[str]:
+    """The headings of a table in lower case; none where it cannot be read."""
+    try:
+        first = next((line[1] for line in told_lines(path) if not isinstance(line, Invalid)), "")
+    except (Invalid, OSError):
+        return []
+    return [name.strip().lower() for name in cells(first, _separator(first))]
+
+
+def _separator(heading: str) -> str:
+    return "\t" if "\t" in heading else ","
+
+
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, str] | Invalid]]:
-    refused: list[Invalid] = []
-
-    def told() -> Iterator[str]:
-        for line in lines(path):
-            if isinstance(line, Invalid):
-                refused.append(line)
-            else:
-                yield line[1] + "\n"  # a quoted cell may have several lines
-
-    text = told()
-    first = next(text, "").removeprefix("\ufeff")
-    separator = "\t" if "\t" in first else ","
-    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator), [])]
-    for values in (reader := csv.reader(text, delimiter=separator)):
-        yield reader.line_num + 1, dict(zip(names, values, strict=False))
-    yield from ((one.line or 0, one) for one in refused)
+    """Line and cells by heading of each row. Raises Invalid for a heading that stands twice."""
+    numbered = lines(path)
+    for heading in numbered:
+        if not isinstance(heading, Invalid):
+            break
+        yield heading.line or 0, heading
+    else:
+        return
+    separator = _separator(heading[1])
+    names = [name.strip().lstrip("\ufeff").lower() for name in cells(heading[1], separator)]
+    for name in names:
+        column(names, (name,) if name else (), heading[0])
+    for row in rows(numbered, separator):
+        if isinstance(row, Invalid):
+            yield row.line or 0, row
+        elif row[1]:
+            yield row[0], dict(zip(names, row[1], strict=False))
 
 
 def _fetched(found: Any) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -142,6 +161,7 @@ def _row(name: str, cell: Mapping[str, Any], line: int, concepts: Mapping[str, s
     if not subject:
         yield Invalid("timelines.read.no_subject", line=line)
     elif name == "person":
+        yield Row(subject, "person", None, None, "", None, "", line)
         concept, source = (_text(cell.get(name)) for name in ("gender_concept_id", "gender_source_value"))
         yield Row(subject, "sex", None, None, concept if concept in SEXES else source, None, "", line)
         when = moment(cell.get("birth_datetime"))
@@ -158,10 +178,11 @@ def _row(name: str, cell: Mapping[str, Any], line: int, concepts: Mapping[str, s
         if when is not None:
             yield Row(subject, "birth", when, None, "", None, "", line)
     elif name == "death":
-        yield Row(subject, "event", _first(cell, ("death_datetime", "death_date")), None, DEATH, None, "", line)
+        when = _first(cell, ("death_datetime", "death_date"))
+        yield Row(subject, "event", when, None, DEATH, None, "", line, referred=True)
     elif name in ENDS:
         if (when := _first(cell, ENDS[name])) is not None:
-            yield Row(subject, "end", when, None, "", None, "", line)
+            yield Row(subject, "end", when, None, "", None, "", line, referred=True)
     else:
         concept, times, value, unit = EVENTS[name]
         identifier = _text(cell.get(concept))
@@ -178,7 +199,8 @@ def _row(name: str, cell: Mapping[str, Any], line: int, concepts: Mapping[str, s
         if told is None and not answer and (concept := _text(cell.get("value_as_concept_id"))) not in ("", "0"):
             code += f"={concepts.get(concept) or f'OMOP/{concept}'}"
         unit_told = _text(cell.get(unit)) if unit else ""
-        yield Row(subject, "event", _first(cell, times), None, code, told, unit_told, line, answer, remark)
+        when = _first(cell, times)
+        yield Row(subject, "event", when, None, code, told, unit_told, line, answer, remark, referred=True)
 
 
 def _first(cell: Mapping[str, Any], names: tuple[str, ...]) -> float | None:

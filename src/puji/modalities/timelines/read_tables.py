@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from puji.errors import Invalid
-from puji.modalities.timelines.cleaning import Reading, Row, moment, number, reading, seconds
+from puji.modalities.timelines.cleaning import Row
 from puji.modalities.timelines.codes import system_of
 from puji.modalities.timelines.timeline import DEATH, YEAR
-from puji.sources import cells, chunks, ending, parquet
+from puji.modalities.timelines.values import Reading, moment, number, reading, seconds
+from puji.sources import cells, chunks, column, ending, parquet
 from puji.text import lines
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -60,6 +61,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "death": ("death", "death_date", "deceased", "date_of_death", "死亡日期"),
     "synthetic": ("synthetic",),
     "end": ("end", "followed_until", "last_contact", "随访截止", "末次随访日期"),
+    "end_age": ("end_age", "followed_until_age", "随访截止年龄"),
 }
 """Headings in lower case."""
 BIRTHS = ("MEDS_BIRTH", "BIRTH")
@@ -108,13 +110,9 @@ def file(path: Path) -> Iterator[Row | Invalid]:
 
 
 def columns(names: Sequence[str], line: int | None = None) -> dict[str, int]:
-    """Where each known column stands. Raises Invalid if a needed one is missing."""
-    lower = [name.strip().lstrip("\ufeff").lower() for name in names]
-    found: dict[str, int] = {}
-    for column, known in COLUMNS.items():
-        place = next((lower.index(name) for name in known if name in lower), None)
-        if place is not None:
-            found[column] = place
+    """Where each known column stands. Raises Invalid if a needed one is missing, and where a heading stands twice."""
+    places = {name: column(names, known, line) for name, known in COLUMNS.items()}
+    found = {name: place for name, place in places.items() if place is not None}
     missing = [name for name in ("subject", "code") if name not in found]
     if not {"time", "age", "age_days"} & set(found):
         missing.append("time")
@@ -137,6 +135,12 @@ def row(cell: Mapping[str, Any], line: int, comma: bool = False) -> Iterator[Row
     for kind in ("sex", "birth", "death", "end"):
         if told := _text(cell.get(kind)):
             yield from _about(subject, kind, cell[kind], told, line, synthetic)
+    if _text(cell.get("end_age")):
+        until = age_of(cell["end_age"], comma)
+        if until is None:
+            yield Invalid("timelines.read.no_age", line=line, column="end_age")
+        else:
+            yield Row(subject, "end", None, until, "", None, "", line)
     code = _text(cell.get("code"))
     time = time_of(cell.get("time"))
     if code in BIRTHS:
@@ -146,7 +150,7 @@ def row(cell: Mapping[str, Any], line: int, comma: bool = False) -> Iterator[Row
         yield Row(subject, "sex", None, None, code[len(mark) :], None, "", line)
         return
     if not code:
-        if not any(_text(cell.get(kind)) for kind in ("sex", "birth", "death", "end")):
+        if not any(_text(cell.get(kind)) for kind in ("sex", "birth", "death", "end", "end_age")):
             yield Invalid("timelines.read.no_code", line=line)
         return
     if code == ENDED:

@@ -48,10 +48,10 @@ def _told(source: Path) -> Iterator[tuple[Row, str] | Raw | Invalid]:
             yield row if isinstance(row, Invalid) else (row, str(path))
 
     # The names of codes and splits that a MEDS folder keeps beside its data are no events.
-    beside = str(source / "metadata") if source.is_dir() else None
+    beside = source / "metadata"
     found: Iterator[tuple[Row, str] | Raw | Invalid] = each_file(source, ENDINGS, file)
     for item in found:
-        if not (isinstance(item, Invalid) and beside and item.source.startswith(beside)):
+        if not (isinstance(item, Invalid) and Path(item.source).is_relative_to(beside)):
             yield item
 
 
@@ -88,8 +88,8 @@ def _dumped(lines: Iterable[tuple[int, str] | Invalid], path: Path) -> Iterator[
             yield line
             continue
         try:
-            told = json.loads(line[1])
+            told = read_fhir.parsed(line[1])
             record = told.get("record", told) if isinstance(told, dict) else told
-            yield Raw(json.loads(record) if isinstance(record, str) else record, str(path), line[0])
+            yield Raw(read_fhir.parsed(record) if isinstance(record, str) else record, str(path), line[0])
         except (ValueError, RecursionError):
             yield Invalid("timelines.read.json", line=line[0])

@@ -88,17 +88,17 @@ def _told(record: Timeline, age: float) -> str:
 def _csv(records: Sequence[Timeline], origin: Mapping[str, Any]) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(["subject", "sex", "birth", "time", "age", "code", "value", "unit", "end", *origin])
+    writer.writerow(["subject", "sex", "birth", "time", "age", "code", "value", "unit", "end", "end_age", *origin])
     for number, record in enumerate(records, 1):
         birth = "" if record.born is None else _day(record, 0.0)
-        end = _told(record, record.end)
+        end = _told(record, record.end) if birth else ""
         for event in record.events:
             when = _told(record, event.age) if birth else ""
             value = "" if event.value is None else event.value
-            # Without a birth the age is what tells the time.
-            age = event.age / YEAR
+            # Without a birth the ages are what tells the time.
+            age, until = (round(days / YEAR, 6) for days in (event.age, record.end))
             writer.writerow(
-                [f"synthetic-{number}", record.sex, birth, when, round(age, 6), event.code, value, event.unit, end]
+                [f"synthetic-{number}", record.sex, birth, when, age, event.code, value, event.unit, end, until]
                 + [str(one).lower() if isinstance(one, bool) else one for one in origin.values()]
             )
         yield buffer.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import date, datetime
 
 import polars as pl
 import pytest
@@ -16,7 +17,7 @@ from puji.modalities.molecules.modality import Molecules
 from puji.modalities.names.modality import Names
 from puji.modalities.plans.modality import Plans
 from puji.modalities.timelines.modality import Timelines
-from puji.sources import TALLEST, column, rows, unreachable
+from puji.sources import TALLEST, chunks, column, rows, unreachable
 
 from .cli_stub import runner
 
@@ -86,6 +87,20 @@ def test_a_quote_that_is_never_closed_does_not_read_the_file_again_for_each_line
     found = rows(told(), ",")
     assert isinstance(next(found), Invalid) and len(looked) <= TALLEST + 1
     assert next(found) == (2, ["2", "y"]) and len(looked) <= TALLEST + 1
+
+
+def test_dates_that_python_has_not_come_as_its_last():
+    days = pl.Series([-(2**31), 2**31 - 1, 0, None], dtype=pl.Int32).cast(pl.Date)
+    times = pl.Series([-(2**62), 2**62, 0, None])
+    columns = {unit: times.cast(pl.Datetime(unit)) for unit in ("ms", "us", "ns")}
+    frame = pl.DataFrame({"day": days, **columns, "here": times.cast(pl.Datetime("us", "Asia/Shanghai"))})
+    ((first, piece),) = chunks(frame.lazy())
+    assert first == 1 and piece.schema == frame.schema and piece["ns"].equals(columns["ns"])
+    assert piece["day"].to_list() == [date.min, date.max, date(1970, 1, 1), None]
+    for name in ("ms", "us", "here"):
+        early, late, usual, none = piece[name].to_list()
+        assert (early.year, late.year, usual.year, none) == (1, 9999, 1970, None)
+    assert piece["us"][1] == datetime.max
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -493,3 +496,31 @@ def test_any_text_is_a_number_or_none(text):
         Timelines().parse(f"female 1956; I10 {text}")
     except Invalid as refusal:
         assert refusal.message("zh")
+
+
+@pytest.mark.parametrize("column", ["subject_id", "time", "code", "numeric_value", "sex", "birth", "age", "end"])
+def test_a_parquet_column_of_any_kind_stops_nothing(tmp_path, column):
+    usual = {
+        "subject_id": pl.Series([1, 2]),
+        "time": pl.Series([datetime(2000, 1, 1)] * 2),
+        "code": pl.Series(["I10", "E11"]),
+        "numeric_value": pl.Series([1.0, 2.0]),
+        "sex": pl.Series(["F", "M"]),
+        "age": pl.Series([50, 50]),
+        "birth": pl.Series([date(1950, 1, 1)] * 2),
+        "end": pl.Series([date(2010, 1, 1)] * 2),
+    }
+    far = pl.Series([2**62, 0])
+    odd = [
+        *(pl.Series([[1], [2]]), pl.Series([{"a": 1}, {"a": 2}]), pl.Series([b"\xff", b"a"]), pl.Series([True, False])),
+        *(pl.Series([timedelta(1)] * 2), pl.Series([None, None]), pl.Series([Decimal("1.5")] * 2), far),
+        *(pl.Series([float("nan"), float("inf")]), pl.Series(["x", "\x00"]).cast(pl.Categorical)),
+        *(far.cast(pl.Datetime(unit)) for unit in ("ms", "us", "ns")),
+        *(far.cast(pl.Datetime("us", "Asia/Shanghai")), pl.Series([2**31 - 1, 0], dtype=pl.Int32).cast(pl.Date)),
+    ]
+    for kind in odd:
+        pl.DataFrame({**usual, column: kind}).write_parquet(tmp_path / "t.parquet")
+        patients, refused = read(tmp_path)
+        assert patients or refused
+        for record in patients.values():
+            record.dump().encode("utf-8")

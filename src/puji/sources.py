@@ -8,6 +8,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,9 @@ from puji.text import LONGEST_LINE, Line, opened
 
 Item = TypeVar("Item")
 
+DAY = 86_400
+"""Seconds."""
+EPOCH = date(1970, 1, 1).toordinal()
 CHUNK = 50_000
 """Rows of a Parquet file that are to be held at once."""
 TALLEST = 1000
@@ -106,11 +110,26 @@ def parquet(path: Path) -> Iterator[pl.LazyFrame]:
 
 
 def chunks(table: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """``table`` in pieces of `CHUNK` rows, each with the number of its first row, counted from 1."""
+    """``table`` in pieces of `CHUNK` rows, each with the number of its first row, counted from 1.
+
+    Dates before the year 1 and after 9999, which Python has not, come as its first and last: one stray date stops nothing.
+    """
     start = 0
     while len(piece := table.slice(start, CHUNK).collect()):
-        yield start + 1, piece
+        yield start + 1, piece.with_columns(_within(name, kind) for name, kind in piece.schema.items())
         start += CHUNK
+
+
+def _within(name: str, kind: pl.DataType) -> pl.Expr:
+    if isinstance(kind, pl.Date):
+        unit, margin = 1, 0
+    elif isinstance(kind, pl.Datetime) and kind.time_unit != "ns":  # nanoseconds do not reach so far
+        unit = DAY * {"us": 10**6, "ms": 10**3}[kind.time_unit]
+        margin = 0 if kind.time_zone is None else 2  # days, by which a place's clock may be off
+    else:
+        return pl.col(name)
+    first, last = ((day - EPOCH) * unit for day in (1 + margin, date.max.toordinal() + 1 - margin))
+    return pl.col(name).to_physical().clip(first, last - 1).cast(kind)
 
 
 def cells(line: str, separator: str, *, strict: bool = False) -> list[str]:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from puji.modalities.timelines.timeline import Sex
@@ -32,6 +33,7 @@ SEX_SIGNS = frozenset((*_BESIDE, *(sign for pair in _BESIDE.values() for sign in
 """The words by which a file shows how it codes the sex, see `sex_of`."""
 
 
+@lru_cache(maxsize=1000)
 def plain(text: str) -> str:
     """``text`` in half-width and lower case, without space around it and a point at its end."""
     return unicodedata.normalize("NFKC", text).strip().lower().removesuffix(".")

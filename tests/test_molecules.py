@@ -534,7 +534,7 @@ def test_smiles_files_are_written_with_their_origin(tmp_path):
         ("a.parquet", b"PAR1 no", ("text.damaged", None)),
         ("a.docx", b"C", ("read.ending", None)),
         ("a.sdf", b"", ("read.nothing", None)),
-        ("missing", None, ("read.ending", None)),
+        ("missing", None, ("read.missing", None)),
         ("missing.smi", None, ("read.missing", None)),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,15 +60,17 @@ def draw(model: Model[Record], n: int, batch: Batch[Record], how: Drawing) -> It
         raise Invalid("generate.number", n=n, largest=LARGEST)
     sampling = how.sampling()
     rules = model.modality.grammar(batch.conditions) if how.grammar else None
+    each = model.modality.drafts(batch.conditions)
     accepted = 0
     seen: set[Record] = set()
     most = max(PATIENCE * n, HOPE)
-    while accepted < n and batch.attempts < (most if accepted else HOPE):
-        yielded = accepted / batch.attempts if batch.attempts else 1.0
+    while accepted < n and (tried := batch.attempts // each) < (most if accepted else HOPE):
+        yielded = accepted / tried if tried else 1.0
         missing = n - accepted
-        size = missing if not batch.attempts else max(WAVE, int(1.1 * missing / max(yielded, 0.05)))
-        size = min(size, (most if accepted else HOPE) - batch.attempts)
-        for outcome in _wave(model, batch, size, sampling, rules):
+        size = missing if not tried else max(WAVE, int(1.1 * missing / max(yielded, 0.05)))
+        size = min(size, (most if accepted else HOPE) - tried)
+        outcomes = _wave(model, batch, size * each, sampling, rules)
+        for outcome in outcomes if each == 1 else _chosen(model, batch, outcomes, each):
             if not isinstance(outcome, Invalid) and how.unique:
                 if outcome.record in seen:
                     outcome = Invalid("generate.duplicate")
@@ -80,6 +83,18 @@ def draw(model: Model[Record], n: int, batch: Batch[Record], how: Drawing) -> It
             yield outcome
             if accepted == n:
                 break
+
+
+def _chosen(
+    model: Model[Record], batch: Batch[Record], outcomes: Iterator[Generated[Record] | Invalid], each: int
+) -> Iterator[Generated[Record] | Invalid]:
+    """Of each ``each`` draws the one record that the modality makes of them, and the refusals."""
+    while drafts := list(islice(outcomes, each)):
+        accepted = [one for one in drafts if not isinstance(one, Invalid)]
+        yield from (one for one in drafts if isinstance(one, Invalid))
+        if accepted:
+            place, record = model.modality.choose([one.record for one in accepted], batch.conditions)
+            yield replace(accepted[place], record=record)
 
 
 def _wave(

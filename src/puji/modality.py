@@ -365,6 +365,14 @@ class Modality(ABC, Generic[Record]):
         """
         return record
 
+    def drafts(self, conditions: BaseModel) -> int:
+        """How many records are drawn for each that `choose` makes of them."""
+        return 1
+
+    def choose(self, drafts: Sequence[Record], conditions: BaseModel) -> tuple[int, Record]:
+        """The place of the best of several accepted ``drafts`` (at least one), and the record that is made of it."""
+        return 0, drafts[0]
+
     def distance(self, record: Record, other: Record) -> float:
         """Error of ``other`` as an encoding of ``record``, compared with `tolerance` where not `lossless`."""
         return 0.0 if record == other else float("inf")

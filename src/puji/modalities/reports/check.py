@@ -1,0 +1,109 @@
+"""Whether a draft says what was found, all of it, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from puji.modalities.reports.labeller import Mention, State, findings_of, mentions
+from puji.modalities.reports.report import Given
+from puji.modalities.reports.tags import named_by, qualifiers_near, sides_of
+
+DEVICES = (
+    "endotracheal tube",
+    "tracheostomy tube",
+    "enteric tube",
+    "chest tube",
+    "central venous catheter",
+    "pacemaker",
+    "device",
+)
+BROADER: Mapping[str, str] = {
+    **dict.fromkeys(DEVICES, "support devices"),
+    **dict.fromkeys(("consolidation", "pneumonia"), "lung opacity"),
+    **dict.fromkeys(("nodule", "mass"), "lung lesion"),
+}
+"""Finding -> the broader one that it is a kind of: who says the narrower one has said the broader one, and who was given the
+narrower one may say the broader one."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Findings by name. ``missing``: given and not stated; ``added``: stated (if only as possible) and not given;
+    ``contradicted``: given, and the text says the opposite, or another side."""
+
+    missing: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    contradicted: tuple[str, ...] = ()
+
+    @property
+    def faults(self) -> int:
+        """How many findings do not agree."""
+        return len(self.missing) + len(self.added) + len(self.contradicted)
+
+
+class Expected:
+    """What a text has to say: each finding that the rules know, its state and sides; ``unknown``: those they do not know."""
+
+    def __init__(self, given: Iterable[Given]) -> None:
+        self.states: dict[str, State] = {}
+        self.sides: dict[str, frozenset[str]] = {}
+        self.given: dict[str, list[Given]] = {}
+        self.unknown: list[str] = []
+        unsided: set[str] = set()
+        for one in given:
+            names = named_by(one)
+            if not names:
+                self.unknown.append(one.name)
+            for name in sorted(names):
+                # What is present somewhere is present, whatever else is said of it.
+                if self.states.get(name) != "present":
+                    self.states[name] = one.state
+                self.given.setdefault(name, []).append(one)
+                if one.state != "absent":
+                    found = sides_of(one.qualifiers)
+                    unsided |= set() if found else {name}
+                    self.sides[name] = self.sides.get(name, frozenset()) | found
+        for name in unsided:
+            self.sides[name] = frozenset()
+        narrower = {BROADER[name]: state for name, state in self.states.items() if name in BROADER}
+        self.implied = {name: state for name, state in narrower.items() if name not in self.states}
+
+    def check(self, text: str) -> Check:
+        """What of ``text`` does not agree."""
+        found = mentions(text)
+        told = findings_of(text)
+        stated = dict(told)
+        for name, state in told.items():
+            broader = BROADER.get(name)
+            if broader in self.states and state == self.states[broader] and stated.get(broader) != state:
+                stated[broader] = state
+        missing, contradicted = [], []
+        for name, state in self.states.items():
+            says = stated.get(name)
+            if says == state:
+                if state != "absent" and self._other_side(text, name, found):
+                    contradicted.append(name)
+            elif says is None or (says == "uncertain" and state == "present"):
+                missing.append(name)
+            else:
+                contradicted.append(name)
+        added = [name for name, state in told.items() if state != "absent" and not self._asked(name)]
+        return Check(tuple(missing), tuple(added), tuple(contradicted))
+
+    def _asked(self, name: str) -> bool:
+        return name in self.states or name in self.implied or BROADER.get(name) in self.states
+
+    def _other_side(self, text: str, name: str, found: Iterable[Mention]) -> bool:
+        """Whether the text names a side that was not given, where one was."""
+        wanted = self.sides.get(name, frozenset())
+        if not wanted:
+            return False
+        told = [sides_of(qualifiers_near(text, one)) for one in found if one.finding == name and one.state == "present"]
+        return any(sides and not sides <= wanted for sides in told)
+
+    def causes(self, sentence: str) -> tuple[str, ...]:
+        """The given findings that a sentence states, by their names."""
+        told = {one.finding for one in mentions(sentence)}
+        told |= {BROADER[name] for name in told if name in BROADER}
+        return tuple(name for name in self.states if name in told)

@@ -1,0 +1,224 @@
+"""Findings as people and indexers write them: "cardiomegaly/mild; pleural effusion/left (uncertain)", MeSH headings, Chinese."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache, lru_cache
+from pathlib import Path
+
+from puji.errors import Invalid
+from puji.findings import canonical, findings
+from puji.modalities.reports.labeller import STATES, Mention, State, findings_of, lexicon, mentions, within
+from puji.modalities.reports.report import Given
+from puji.modality import Estimate
+
+MESH = Path(__file__).parent / "mesh.csv"
+ANY = "*"
+NORMAL = {"normal", "no indexing", "no finding", "no findings", "正常", "未见异常"}
+QUALIFIERS_ZH = {
+    "左": "left",
+    "右": "right",
+    "双": "bilateral",
+    "双侧": "bilateral",
+    "左侧": "left",
+    "右侧": "right",
+    "轻度": "mild",
+    "中度": "moderate",
+    "重度": "severe",
+    "少量": "small",
+    "大量": "large",
+    "慢性": "chronic",
+    "上叶": "upper lobe",
+    "中叶": "middle lobe",
+    "下叶": "lower lobe",
+    "肺底": "base",
+    "肺尖": "apex",
+    "多发": "multiple",
+}
+STATES_ZH: dict[str, State] = {
+    "有": "present",
+    "无": "absent",
+    "疑似": "uncertain",
+    "可疑": "uncertain",
+    "可能": "uncertain",
+}
+SIDES = {"left": {"left"}, "right": {"right"}, "bilateral": {"left", "right"}}
+SIDE = re.compile(
+    r"\b(?:left|right)\b(?! atri| ventric| heart)|\b(?:bilateral(?:ly)?|bibasilar|bibasal|biapical|both)\b|[左右双]"
+    r"|两(?:侧|肺)"
+)
+DEGREE = re.compile(
+    r"\b(?:mild(?:ly)?|moderate(?:ly)?|severe(?:ly)?|small|large|minimal|trace|tiny|borderline|chronic|multiple|scattered"
+    r"|patchy|streaky|focal|diffuse|old|healed|base|basilar|bibasilar|basal|apex|apical|biapical|upper lobe|middle lobe"
+    r"|lower lobe|lingula|interstitial|perihilar|retrocardiac)\b|轻度|中度|重度|少量|中量|大量|上叶|中叶|下叶|多发|慢性|陈旧性?"
+)
+SAME = {
+    "mildly": "mild",
+    "moderately": "moderate",
+    "severely": "severe",
+    "bilaterally": "bilateral",
+    "both": "bilateral",
+    "basilar": "base",
+    "basal": "base",
+    "apical": "apex",
+    "minimal": "mild",
+    "trace": "small",
+    "tiny": "small",
+    "old": "healed",
+    "陈旧": "healed",
+    "陈旧性": "healed",
+    "中量": "moderate",
+    "两侧": "bilateral",
+    "两肺": "bilateral",
+}
+TWO = {"bibasilar": ("base", "bilateral"), "bibasal": ("base", "bilateral"), "biapical": ("apex", "bilateral")}
+
+
+@cache
+def _mesh() -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    with MESH.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            found.setdefault(row["heading"].strip().lower(), []).append((row["qualifier"], row["finding"]))
+    return found
+
+
+def named_by(given: Given) -> frozenset[str]:
+    """The findings of the rule layer that one of the input names; none where the rules know nothing of it."""
+    table = _mesh()
+    told = {
+        finding
+        for qualifier, finding in (*table.get(given.name, ()), *table[ANY])
+        if not qualifier or qualifier in given.qualifiers
+    }
+    if not told and given.name in lexicon():
+        told = {given.name}
+    return frozenset(told)
+
+
+def parsed(text: str) -> tuple[Given, ...]:
+    """Findings as a person writes them, separated by semicolons or line breaks.
+
+    "normal" is none. Raises Invalid for one that is not understood at all, and for one that is given as present and as absent.
+    """
+    found: list[Given] = []
+    for part in re.split(r"[;；\n]", text):
+        if not part.strip():
+            continue
+        body, state = _state(part.strip())
+        name, *qualifiers = (piece.strip() for piece in re.split(r"[/／]", body))
+        if name.lower() in NORMAL:
+            continue
+        known = canonical(name).lower()
+        if known not in findings() and known not in _mesh() and not known.replace(" ", "").isalnum():
+            raise Invalid("reports.tag", source="--findings", tag=name[:40])
+        found.append(Given(known, tuple(_qualifier(one) for one in qualifiers if one), state))
+    check_given(found)
+    return tuple(dict.fromkeys(found))
+
+
+LIKELY = 0.5
+"""Probability from which a finding of the machine stands in the draft."""
+
+
+def from_machine(text: str) -> tuple[Given, ...]:
+    """Findings that a classifier predicted, "pneumonia=0.93; nodule=0.12": those from `LIKELY` on, marked as the machine's.
+
+    Raises Invalid for one without a probability from 0 to 1.
+    """
+    found = []
+    for part in re.split(r"[;；\n]", text):
+        if not part.strip():
+            continue
+        name, _, number = part.rpartition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = -1.0
+        if not name.strip() or not 0 <= share <= 1:
+            raise Invalid("reports.machine", source="--machine", value=part.strip()[:40])
+        for one in parsed(name):
+            if share >= LIKELY:
+                found.append(replace(one, source="machine", probability=share))
+    return tuple(found)
+
+
+def predicted(estimates: Mapping[str, Estimate]) -> str:
+    """What `Model.predict` of the modality images says of a picture, as `from_machine` reads it."""
+    return "; ".join(f"{name}={one.value:.4f}" for name, one in estimates.items() if 0 <= one.value <= 1)
+
+
+def _state(part: str) -> tuple[str, State]:
+    told = re.fullmatch(r"(.*?)\s*[(（=:：]\s*([\w\u4e00-\u9fff]+)\s*[)）]?", part)
+    if not told:
+        return part, "present"
+    word = told[2].lower()
+    if word in STATES:
+        return told[1], word
+    if word in STATES_ZH:
+        return told[1], STATES_ZH[word]
+    raise Invalid("reports.state", source="--findings", value=told[2][:40], known=", ".join(STATES))
+
+
+def _qualifier(text: str) -> str:
+    low = text.lower()
+    return QUALIFIERS_ZH.get(low, SAME.get(low, low))
+
+
+def check_given(given: Iterable[Given]) -> None:
+    """Raises Invalid for a finding that is present and absent (and no side tells the two apart)."""
+    present: dict[tuple[str, frozenset[str]], str] = {}
+    absent: set[tuple[str, frozenset[str]]] = set()
+    for one in given:
+        for name in named_by(one) or {one.name}:
+            if one.state == "absent":
+                absent.add((name, sides_of(one.qualifiers)))
+            else:
+                present[(name, sides_of(one.qualifiers))] = name
+    for key, name in present.items():
+        for other, sides in absent:
+            if other == name and (not sides or not key[1] or sides & key[1]):
+                raise Invalid("reports.contradictory", source="--findings", finding=name)
+
+
+def sides_of(qualifiers: Iterable[str]) -> frozenset[str]:
+    """ "left", "right", both or none."""
+    return frozenset(side for one in qualifiers for side in SIDES.get(one, ()))
+
+
+def qualifiers_near(text: str, mention: Mention) -> tuple[str, ...]:
+    """Side, site and degree that stand in the same clause as a mention."""
+    clause = within(text, mention).lower()
+    found: list[str] = []
+    for match in (*DEGREE.finditer(clause), *SIDE.finditer(clause)):
+        word = match.group()
+        found += TWO.get(word) or (_qualifier(SAME.get(word, word)),)
+    return tuple(dict.fromkeys(found))
+
+
+def derived(text: str) -> tuple[Given, ...]:
+    """The findings that the rule layer reads in a text, each once per state, with what stands near them."""
+    told = findings_of(text)
+    found: dict[tuple[str, State], tuple[str, ...]] = {}
+    for one in mentions(text):
+        if told[one.finding] == one.state and (one.finding, one.state) not in found:
+            near = () if one.state == "absent" else qualifiers_near(text, one)
+            found[(one.finding, one.state)] = near
+    return tuple(Given(name, near, state) for (name, state), near in found.items())
+
+
+@lru_cache(maxsize=20_000)
+def consistent(given: tuple[Given, ...], text: str) -> tuple[Given, ...]:
+    """``given`` as far as ``text`` says the same, and what it says beyond; what the rules do not know stays.
+
+    A network that learns from these has no reason to leave out what it is told, or to add to it.
+
+    Cached: it is asked once an epoch.
+    """
+    told = findings_of(text)
+    kept = [one for one in given if not (names := named_by(one)) or any(told.get(name) == one.state for name in names)]
+    named = {name for one in kept for name in named_by(one)}
+    return (*kept, *(one for one in derived(text) if one.name not in named))

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from puji.modalities.reports.labeller import Mention, State, findings_of, mentions
 from puji.modalities.reports.report import Given
-from puji.modalities.reports.tags import named_by, qualifiers_near, sides_of
-
-DEVICES = (
-    "endotracheal tube",
-    "tracheostomy tube",
-    "enteric tube",
-    "chest tube",
-    "central venous catheter",
-    "pacemaker",
-    "device",
-)
-BROADER: Mapping[str, str] = {
-    **dict.fromkeys(DEVICES, "support devices"),
-    **dict.fromkeys(("consolidation", "pneumonia"), "lung opacity"),
-    **dict.fromkeys(("nodule", "mass"), "lung lesion"),
-}
-"""Finding -> the broader one that it is a kind of: who says the narrower one has said the broader one, and who was given the
-narrower one may say the broader one."""
+from puji.modalities.reports.tags import BROADER, named_by, qualifiers_near, sides_of
 
 
 @dataclass(frozen=True)

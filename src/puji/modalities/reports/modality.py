@@ -103,9 +103,9 @@ class Reports(Modality[Report]):
         """The header; `REPORT` alone where nothing is asked."""
         wanted = _conditions(asked)
         given = wanted.given()
-        return [REPORT] if given is None else header(wanted.indication or "", map(self._known, given))
+        return [REPORT] if given is None else header(wanted.indication or "", map(self.known, given))
 
-    def _known(self, given: Given) -> Given:
+    def known(self, given: Given) -> Given:
         """A finding by a name, and with those qualifiers, that training showed."""
         name = given.name
         if name not in self.names:

@@ -17,6 +17,22 @@ from puji.modality import Estimate
 
 MESH = Path(__file__).parent / "mesh.csv"
 ANY = "*"
+DEVICES = (
+    "endotracheal tube",
+    "tracheostomy tube",
+    "enteric tube",
+    "chest tube",
+    "central venous catheter",
+    "pacemaker",
+    "device",
+)
+BROADER: Mapping[str, str] = {
+    **dict.fromkeys(DEVICES, "support devices"),
+    **dict.fromkeys(("consolidation", "pneumonia"), "lung opacity"),
+    **dict.fromkeys(("nodule", "mass"), "lung lesion"),
+}
+"""Finding -> the broader one that it is a kind of: who says the narrower one has said the broader one, and who was given the
+narrower one may say the broader one."""
 NORMAL = {"normal", "no indexing", "no finding", "no findings", "正常", "未见异常"}
 QUALIFIERS_ZH = {
     "左": "left",
@@ -94,7 +110,7 @@ def named_by(given: Given) -> frozenset[str]:
         for qualifier, finding in (*table.get(given.name, ()), *table[ANY])
         if not qualifier or qualifier in given.qualifiers
     }
-    if not told and given.name in lexicon():
+    if not told and (given.name in lexicon() or given.name in BROADER.values()):
         told = {given.name}
     return frozenset(told)
 

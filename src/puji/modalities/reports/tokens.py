@@ -82,7 +82,7 @@ def parsed(tokens: Sequence[str]) -> Report:
             raise Invalid("reports.sections")
         else:
             parts[section].append(token)
-    if len(parts) != len(SECTIONS):
+    if len(parts) != len(SECTIONS) or parts[REPORT] or parts[END]:
         raise Invalid("reports.sections")
     given = tuple(_findings(parts[GIVEN]))
     findings, impression = text_of(parts[FINDINGS]), text_of(parts[IMPRESSION])

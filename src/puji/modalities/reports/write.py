@@ -153,7 +153,6 @@ def resource(report: Report, row: Mapping[str, Any]) -> dict[str, Any]:
             }
         ],
         "code": {"coding": [STUDY]},
-        "conclusion": report.impression or report.findings,
         "presentedForm": [
             {
                 "contentType": "text/plain; charset=utf-8",
@@ -166,6 +165,8 @@ def resource(report: Report, row: Mapping[str, Any]) -> dict[str, Any]:
         body["result"] = [{"reference": f"#{one['id']}"} for one in observations]
     if codes:
         body["conclusionCode"] = [_concept(name) for name in sorted(codes)]
+    if report.impression:
+        body["conclusion"] = report.impression
     if report.subject:
         body["subject"] = {"display": report.subject}
     return body

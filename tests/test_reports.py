@@ -1,0 +1,307 @@
+"""Reports: words, the rule layer, and drafts that say what was found and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from puji.errors import Invalid
+from puji.findings import findings
+from puji.language import LANGUAGES
+from puji.modalities.reports import metrics, tags
+from puji.modalities.reports.check import Expected
+from puji.modalities.reports.conditions import Conditions
+from puji.modalities.reports.drafting import OURS, drafted
+from puji.modalities.reports.labeller import findings_of, lexicon
+from puji.modalities.reports.phrases import phrase
+from puji.modalities.reports.plain import glossary, plain
+from puji.modalities.reports.report import Given, Report, checked, revived
+from puji.modalities.reports.tokens import body, parsed
+from puji.modalities.reports.words import cleaned, sentences, text_of, words
+from puji.modality import Estimate
+
+# -- words -----------------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=120))
+def test_a_cleaned_text_stays_as_it_is(text):
+    once = cleaned(text)
+    assert cleaned(once) == once
+    assert text_of(words(once)) == once
+
+
+@given(
+    st.lists(
+        st.sampled_from(["heart", "PICC", "3.5", "cm", ".", ",", "(", ")", "肺", "。", "x", "-", "<", "/"]), max_size=30
+    )
+)
+@settings(max_examples=200)
+def test_a_text_of_words_comes_back(some):
+    text = cleaned(" ".join(some))
+    assert text_of(words(text)) == text
+
+
+def test_sentences_begin_with_capitals_and_abbreviations_stay():
+    assert words("The heart is big. PICC line; x-ray.")[0] == "the"
+    assert "PICC" in words("The heart is big. PICC line.")
+    assert cleaned("the heart is big. no change .") == "The heart is big. No change."
+    assert cleaned("双肺清晰 。 心影不大") == "双肺清晰。心影不大"
+    assert list(sentences("A 3.5 cm mass. No change.")) == ["A 3.5 cm mass.", "No change."]
+    assert list(sentences("心影增大。未见气胸。")) == ["心影增大。", "未见气胸。"]
+
+
+# -- the rule layer --------------------------------------------------------------------------------------------------------
+
+READ = [
+    ("Mild cardiomegaly.", "cardiomegaly", "present"),
+    ("The heart is not enlarged.", "cardiomegaly", "absent"),
+    ("Heart size is normal.", "cardiomegaly", None),
+    ("No pleural effusion or pneumothorax is seen.", "pneumothorax", "absent"),
+    ("No focal consolidation, pneumothorax, or large pleural effusion.", "pleural effusion", "absent"),
+    ("No pneumothorax, but there is a small left pleural effusion.", "pleural effusion", "present"),
+    ("No change in the right pleural effusion.", "pleural effusion", "present"),
+    ("The pneumothorax has resolved.", "pneumothorax", "absent"),
+    ("Opacity which may represent pneumonia.", "pneumonia", "uncertain"),
+    ("Opacity which may represent pneumonia.", "lung opacity", "present"),
+    ("Pneumonia cannot be excluded.", "pneumonia", "uncertain"),
+    ("No opacity to suggest pneumonia.", "pneumonia", "absent"),
+    ("Subcutaneous emphysema of the neck.", "emphysema", None),
+    ("Subcutaneous emphysema of the neck.", "subcutaneous emphysema", "present"),
+    ("Hyperexpanded lungs, suggestive of emphysema.", "emphysema", "uncertain"),
+    ("未见胸腔积液及气胸。", "气胸", None),
+    ("未见胸腔积液及气胸。", "pneumothorax", "absent"),
+    ("右下肺炎症可能。", "pneumonia", "uncertain"),
+    ("心影增大，左侧胸腔积液。", "cardiomegaly", "present"),
+    ("心影增大，左侧胸腔积液。", "pleural effusion", "present"),
+    ("双侧肋膈角锐利，心影不大。", "cardiomegaly", "absent"),
+]
+
+
+@pytest.mark.parametrize("text, finding, state", READ)
+def test_the_rules_read_states(text, finding, state):
+    assert findings_of(text).get(finding) == state
+
+
+def test_every_finding_has_a_name_in_both_languages_and_a_sentence():
+    for name in lexicon():
+        assert findings()[name].zh, name
+        assert set(glossary()[name]) == set(LANGUAGES) and all(glossary()[name].values()), name
+    assert set(glossary()) == set(lexicon()) | {"lung lesion", "support devices"} & set(glossary())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("state", ["present", "absent", "uncertain"])
+def test_our_own_sentences_say_what_they_should(language, state):
+    told = {name: phrase(name, state, ("left",) if state == "present" else (), language) for name in lexicon()}
+    silent = [name for name, sentence in told.items() if sentence is None]
+    assert len(silent) <= len(told) // 5, silent
+    for name, sentence in told.items():
+        assert sentence is None or findings_of(sentence)[name] == state
+
+
+# -- findings as people write them -----------------------------------------------------------------------------------------
+
+
+def test_findings_are_understood_in_both_languages_and_as_mesh():
+    english = tags.parsed("Pleural effusion/left/small; pneumonia (uncertain)")
+    assert english == (
+        Given("pleural effusion", ("left", "small")),
+        Given("pneumonia", (), "uncertain"),
+    )
+    assert tags.parsed("胸腔积液／左/少量；肺炎（疑似）") == english
+    assert tags.named_by(tags.parsed("Thoracic Vertebrae/degenerative")[0]) == {"degenerative change"}
+    assert tags.parsed("normal") == tags.parsed("正常") == ()
+    assert tags.parsed("; ".join(map(str, english))) == english
+
+
+def test_an_unknown_finding_is_kept_and_not_checked():
+    (one,) = tags.parsed("Deformity/ribs")
+    assert not tags.named_by(one)
+    assert Expected([one]).unknown == ["deformity"]
+    assert Expected([one]).check("Old deformity.").faults == 0
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("???", "reports.tag"),
+        ("pneumonia (perhaps)", "reports.state"),
+        ("pneumothorax; pneumothorax (absent)", "reports.contradictory"),
+        ("气胸/左; 气胸 (无)", "reports.contradictory"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(text, reason):
+    with pytest.raises(Invalid) as refused:
+        tags.parsed(text)
+    assert refused.value.reason == reason
+    assert all(reason not in refused.value.message(language) for language in LANGUAGES)
+
+
+def test_one_side_may_have_what_the_other_has_not():
+    assert len(tags.parsed("pneumothorax/left; pneumothorax/right (absent)")) == 2
+
+
+def test_a_machine_is_believed_from_one_half_on_and_named():
+    answer = {"pneumonia": Estimate(0.93, 0.9, 0.95), "nodule": Estimate(0.12, 0.1, 0.2)}
+    asked = Conditions(machine=tags.predicted(answer), findings="cardiomegaly")
+    given = asked.given()
+    assert [(one.name, one.source, one.probability) for one in given] == [
+        ("cardiomegaly", "person", None),
+        ("pneumonia", "machine", 0.93),
+    ]
+    for wrong in ("pneumonia", "pneumonia=1.5", "pneumonia=high"):
+        with pytest.raises(Invalid):
+            Conditions(machine=wrong)
+    with pytest.raises(Invalid):
+        Conditions(findings=" ")
+
+
+# -- the check -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked, text, missing, added, contradicted",
+    [
+        ("cardiomegaly", "Mild cardiomegaly.", (), (), ()),
+        ("cardiomegaly", "The lungs are clear.", ("cardiomegaly",), (), ()),
+        ("cardiomegaly", "The heart is not enlarged.", (), (), ("cardiomegaly",)),
+        ("cardiomegaly", "Cardiomegaly. Right pneumothorax.", (), ("pneumothorax",), ()),
+        ("cardiomegaly", "Cardiomegaly. Possible pneumonia.", (), ("pneumonia",), ()),
+        ("pleural effusion/left", "Small right pleural effusion.", (), (), ("pleural effusion",)),
+        ("pleural effusion/left", "Bilateral pleural effusions.", (), (), ("pleural effusion",)),
+        ("pleural effusion/left; pleural effusion/right", "Bilateral pleural effusions.", (), (), ()),
+        ("pneumonia (uncertain)", "There is pneumonia.", (), (), ("pneumonia",)),
+        ("pneumothorax (absent)", "The lungs are clear.", ("pneumothorax",), (), ()),
+        ("support devices", "A PICC line ends in the SVC.", (), (), ()),
+        ("pneumonia", "Right lower lobe opacity, consistent with pneumonia.", (), (), ()),
+        ("normal", "No pneumothorax.", (), (), ()),
+    ],
+)
+def test_what_does_not_agree_is_found(asked, text, missing, added, contradicted):
+    found = Expected(tags.parsed(asked)).check(text)
+    assert (found.missing, found.added, found.contradicted) == (missing, added, contradicted)
+
+
+def test_a_draft_is_chosen_for_agreement_then_for_likeness():
+    usual = Report(findings="Mild cardiomegaly. The lungs are clear.")
+    drafts = [Report(findings="Right pneumothorax."), usual, usual, Report(findings="Cardiomegaly, it seems to me.")]
+    place, chosen = drafted(drafts, tags.parsed("cardiomegaly/mild"), "Cough.")
+    assert place == 1 and chosen.findings == usual.findings
+    assert not chosen.flags and not chosen.repaired and chosen.indication == "Cough."
+    assert chosen.lines[0].causes == ("cardiomegaly",) and chosen.lines[1].causes == ()
+
+
+def test_a_draft_is_repaired_with_sentences_of_the_others():
+    drafts = [
+        Report(findings="Mild cardiomegaly. There is a right pneumothorax."),
+        Report(findings="The lungs are clear. Small left pleural effusion. There is pneumonia."),
+    ]
+    _, chosen = drafted(drafts, tags.parsed("cardiomegaly; pleural effusion/left"), "")
+    assert not Expected(chosen.given).check(chosen.text).faults
+    assert chosen.repaired and not chosen.flags
+    assert "pneumothorax" not in chosen.findings and not any(line.flags for line in chosen.lines)
+
+
+def test_what_no_draft_says_is_said_by_rule_and_marked():
+    _, chosen = drafted([Report(findings="The lungs are clear.")], tags.parsed("pneumothorax/right/small"), "")
+    assert findings_of(chosen.findings)["pneumothorax"] == "present"
+    assert [line.flags for line in chosen.lines if line.causes] == [(OURS,)]
+
+
+def test_what_cannot_be_made_to_agree_is_flagged(monkeypatch):
+    monkeypatch.setattr("puji.modalities.reports.drafting.phrase", lambda *_: None)
+    _, chosen = drafted([Report(findings="The lungs are clear.")], tags.parsed("hernia"), "")
+    assert chosen.flags == ("missing:hernia",)
+
+
+# -- records ---------------------------------------------------------------------------------------------------------------
+
+
+def test_findings_are_read_where_nobody_told_them():
+    report = checked({"findings": "Small left pleural effusion. No pneumothorax.", "impression": "Possible pneumonia."})
+    assert report.given == (
+        Given("pleural effusion", ("small", "left")),
+        Given("pneumothorax", (), "absent"),
+        Given("pneumonia", (), "uncertain"),
+    )
+    assert checked({"findings": "Effusion.", "given": []}).given == ()
+
+
+@pytest.mark.parametrize(
+    "fields, reason",
+    [
+        ({}, "reports.empty"),
+        ({"findings": " \n "}, "reports.empty"),
+        ({"findings": 3}, "reports.field"),
+        ({"findings": "x" * 30_000}, "reports.long"),
+        ({"findings": "Clear.", "given": "pneumonia"}, "reports.field"),
+        ({"findings": "Clear.", "given": [{"name": ""}]}, "reports.field"),
+        ({"findings": "Clear.", "given": [{"name": "x", "state": "maybe"}]}, "reports.state"),
+        ({"findings": "Clear.", "given": [{"name": "x", "probability": 2}]}, "reports.probability"),
+    ],
+)
+def test_fields_that_are_wrong_are_refused(fields, reason):
+    with pytest.raises(Invalid) as refused:
+        checked(fields)
+    assert refused.value.reason == reason
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_report_or_refused(text):
+    try:
+        report = checked({"findings": text})
+    except Invalid:
+        return
+    assert revived(report.dump()) == report
+    assert body(parsed(body(report))) == body(report)
+
+
+def test_sections_out_of_order_are_refused():
+    tokens = body(checked({"findings": "Clear."}))
+    for wrong in (tokens[:-1], tokens[1:], [*tokens[:2], *tokens[3:], tokens[2]], [tokens[0], "cough", *tokens[1:]]):
+        with pytest.raises(Invalid):
+            parsed(wrong)
+
+
+# -- figures of merit ------------------------------------------------------------------------------------------------------
+
+
+def test_bleu_and_rouge_by_hand():
+    draft, reference = "the heart is large .", "the heart is normal ."
+    one, two, *_ = metrics.bleu([draft], [reference])
+    assert one == pytest.approx(4 / 5) and two == pytest.approx(math.sqrt(4 / 5 * 2 / 4))
+    assert metrics.rouge_l(draft.split(), reference.split()) == pytest.approx(0.8)
+    short = metrics.bleu(["the heart"], [reference])[0]
+    assert short == pytest.approx(math.exp(1 - 5 / 2))
+    assert metrics.rouge_n("a b a".split(), "a a b".split(), 2) == pytest.approx(1 / 2)
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=25), st.lists(st.sampled_from("abcd"), max_size=25))
+def test_the_longest_common_subsequence_is_that_of_the_table(first, second):
+    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for i, one in enumerate(first):
+        for j, two in enumerate(second):
+            table[i + 1][j + 1] = table[i][j] + 1 if one == two else max(table[i][j + 1], table[i + 1][j])
+    assert metrics.common(first, second) == table[-1][-1]
+
+
+def test_the_draft_that_others_are_like_wins():
+    scores = metrics.consensus(["a b c d", "a b c d e", "x y z"])
+    assert scores.index(max(scores)) in (0, 1) and min(scores) == scores[2]
+
+
+def test_cleaning_is_that_of_r2gen():
+    assert (
+        metrics.r2gen("1. Heart is normal.. 2. No (acute) disease, X/Y.") == "heart is normal . no acute disease xy ."
+    )
+
+
+def test_plain_language_says_what_it_is_and_leaves_out_what_was_not_found():
+    report = Report(given=tags.parsed("pneumonia (uncertain); pneumothorax (absent)"), findings=".")
+    for language in LANGUAGES:
+        told = plain(report, language)
+        assert len(told) == 2 and glossary()["pneumonia"][language] in told[0]
+    assert len(plain(Report(findings="."), "en")) == 2

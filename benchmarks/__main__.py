@@ -24,6 +24,7 @@ SUITES = (
     "timelines_shift",
     "timelines_weights",
     "images_quality",
+    "reports_quality",
     "diabetes_simulator",
     "sepsis",
     "streams",

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks import common, readme
 from benchmarks.report_images import images
 from benchmarks.report_plans import diabetes
+from benchmarks.report_reports import reports
 from benchmarks.report_streams import streams
 from benchmarks.report_tables import number, table
 from benchmarks.report_timelines import reading, shift, timelines, truth, weights
@@ -299,6 +300,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("timelines_reading", "Timelines: reading a million events", reading),
     ("timelines_shift", "Timelines: patients born later", shift),
     ("images_quality", "Images: PneumoniaMNIST", images),
+    ("reports_quality", "Reports: IU X-ray", reports),
     ("diabetes_simulator", "Plans: the simulator of type-1 diabetes", diabetes),
     ("streams", "Live streams", streams),
 )

@@ -178,6 +178,8 @@ def test_a_machine_is_believed_from_one_half_on_and_named():
         ("support devices", "A PICC line ends in the SVC.", (), (), ()),
         ("pneumonia", "Right lower lobe opacity, consistent with pneumonia.", (), (), ()),
         ("normal", "No pneumothorax.", (), (), ()),
+        ("pneumonia", "The lungs are clear. There is pneumonia.", (), (), ("pneumonia",)),
+        ("pneumonia", "The lungs are otherwise clear. There is pneumonia.", (), (), ()),
     ],
 )
 def test_what_does_not_agree_is_found(asked, text, missing, added, contradicted):
@@ -276,7 +278,7 @@ def test_bleu_and_rouge_by_hand():
     assert metrics.rouge_l(draft.split(), reference.split()) == pytest.approx(0.8)
     short = metrics.bleu(["the heart"], [reference])[0]
     assert short == pytest.approx(math.exp(1 - 5 / 2))
-    assert metrics.rouge_n("a b a".split(), "a a b".split(), 2) == pytest.approx(1 / 2)
+    assert metrics.rouge_n(["a", "b", "a"], ["a", "a", "b"], 2) == pytest.approx(1 / 2)
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=25), st.lists(st.sampled_from("abcd"), max_size=25))

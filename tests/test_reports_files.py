@@ -188,3 +188,14 @@ def test_figures_of_merit(model):
     assert found["valid"].value == pytest.approx(4 / 5) and found["finding recall"].value == 1.0
     with pytest.raises(Invalid):
         model.modality.metrics([], {})
+
+
+def test_a_sentence_hangs_on_the_finding_that_it_states(model):
+    from puji.modalities.reports.explain import attributed
+
+    report = Report(
+        given=parsed("胸腔积液/左"), findings="左侧胸腔积液。心影不大。未见气胸。", impression="左侧胸腔积液。"
+    )
+    found = attributed(model, report)
+    assert found.shape == (4, 1)
+    assert found[0, 0] > 1 and found[0, 0] > abs(found[2, 0])

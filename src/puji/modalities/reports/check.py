@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from puji.modalities.reports.labeller import Mention, State, findings_of, mentions
+from puji.modalities.reports.labeller import Mention, State, findings_of, mentions, sentences
 from puji.modalities.reports.report import Given
 from puji.modalities.reports.tags import BROADER, named_by, qualifiers_near, sides_of
+
+CLEAR = re.compile(
+    r"(?:the |both )?lungs (?:are|appear|remain) (?:grossly )?(?:clear|normal)(?: bilaterally)?\.?|clear lungs\.?"
+    r"|(?:双|两)(?:侧)?肺(?:野)?清晰[。，]?",
+    re.IGNORECASE,
+)
+"""A whole sentence that says that there is nothing in the lungs."""
+FILLED = frozenset(("lung opacity", "consolidation", "pneumonia", "atelectasis", "edema", "mass", "cavity"))
+"""Findings of which one cannot say so."""
 
 
 @dataclass(frozen=True)
 class Check:
     """Findings by name. ``missing``: given and not stated; ``added``: stated (if only as possible) and not given;
-    ``contradicted``: given, and the text says the opposite, or another side."""
+    ``contradicted``: given, and the text says the opposite, another side, or that
+    the lungs are clear."""
 
     missing: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
@@ -71,6 +82,9 @@ class Expected:
                 missing.append(name)
             else:
                 contradicted.append(name)
+        if any(CLEAR.fullmatch(sentence.strip()) for _, sentence in sentences(text)):
+            wrong = (name for name, state in self.states.items() if name in FILLED and state == "present")
+            contradicted += [name for name in wrong if name not in contradicted]
         added = [name for name, state in told.items() if state != "absent" and not self._asked(name)]
         return Check(tuple(missing), tuple(added), tuple(contradicted))
 

@@ -16,6 +16,13 @@ SPOKEN = {
     "edema": "pulmonary edema",
     "device": "implanted device",
 }
+COUNTED = (
+    *("hernia", "nodule", "mass", "pneumothorax", "pleural effusion", "fracture", "granuloma", "cavity", "scoliosis"),
+    *("endotracheal tube", "tracheostomy tube", "enteric tube", "chest tube", "central venous catheter", "pacemaker"),
+    *("device", "tortuous aorta", "elevated diaphragm", "diaphragmatic eventration", "blunted costophrenic angle"),
+    "enlarged mediastinum",
+)
+"""Findings before which an article stands."""
 ENGLISH = {"present": "There is {}.", "absent": "No {}.", "uncertain": "Possible {}."}
 CHINESE = {"present": "可见{}。", "absent": "未见{}。", "uncertain": "{}可能。"}
 BEFORE = ("mild", "moderate", "severe", "small", "large", "chronic", "left", "right", "bilateral")
@@ -38,6 +45,9 @@ def phrase(name: str, state: State, qualifiers: Sequence[str], language: str) ->
     if language == "zh":
         text = CHINESE[state].format("".join(ZH[one] for one in told) + named(name, "zh"))
     else:
-        text = ENGLISH[state].format(" ".join([*told, SPOKEN.get(name, name)]))
+        spoken = " ".join([*told, SPOKEN.get(name, name)])
+        if state == "present" and name in COUNTED:
+            spoken = f"{'an' if spoken[0] in 'aeiou' else 'a'} {spoken}"
+        text = ENGLISH[state].format(spoken)
     text = cleaned(text)
     return text if findings_of(text).get(name) == state else None

@@ -184,6 +184,13 @@ def _qualifier(text: str) -> str:
     return QUALIFIERS_ZH.get(low, SAME.get(low, low))
 
 
+def qualifier_in(qualifier: str, language: str) -> str:
+    """A qualifier for people; as it is where there is no Chinese one."""
+    return (
+        next((zh for zh, en in QUALIFIERS_ZH.items() if en == qualifier), qualifier) if language == "zh" else qualifier
+    )
+
+
 def check_given(given: Iterable[Given]) -> None:
     """Raises Invalid for a finding that is present and absent (and no side tells the two apart)."""
     present: dict[tuple[str, frozenset[str]], str] = {}

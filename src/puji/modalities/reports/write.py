@@ -18,7 +18,7 @@ from puji.language import LANGUAGES, Text, current, translate
 from puji.modalities.reports.drafting import OURS, critical
 from puji.modalities.reports.plain import plain
 from puji.modalities.reports.report import Given, Line, Report
-from puji.modalities.reports.tags import named_by
+from puji.modalities.reports.tags import named_by, qualifier_in
 from puji.modalities.reports.words import sentences
 
 FORMATS = (".txt", ".ndjson", ".html")
@@ -49,7 +49,7 @@ def spoken(given: Given, language: str) -> str:
     """A finding of the input for people: its name, qualifiers and state; of the machine's, the probability."""
     text = named(given.name, language)
     if given.qualifiers:
-        text += f" ({', '.join(given.qualifiers)})"
+        text += f" ({', '.join(qualifier_in(one, language) for one in given.qualifiers)})"
     if given.state != "present":
         text += f": {translate(f'reports.state.{given.state}', language)}"
     if given.source == "machine":

@@ -22,7 +22,8 @@ def attributed(model: Any, report: Report) -> np.ndarray:
     """
     told = [report.given, *(report.given[:place] + report.given[place + 1 :] for place in range(len(report.given)))]
     likelihoods = np.stack([_likelihoods(model, report, given) for given in told])
-    return (likelihoods[:1] - likelihoods[1:]).T
+    added: np.ndarray = (likelihoods[:1] - likelihoods[1:]).T
+    return added
 
 
 def _likelihoods(model: Any, report: Report, given: tuple[Given, ...]) -> np.ndarray:

@@ -10,7 +10,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -91,13 +91,22 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
 
 def mentions(text: str) -> list[Mention]:
     """All findings that a text states, in the order of their places."""
-    found = []
-    for start, sentence in sentences(text):
-        low = sentence.lower()
-        for name, pattern in lexicon().items():
-            for match in pattern.finditer(low):
-                found.append(Mention(name, state_of(low, match), start + match.start(), start + match.end()))
+    found = [
+        Mention(name, state, start + first, start + last)
+        for start, sentence in sentences(text)
+        for name, state, first, last in _read(sentence.lower())
+    ]
     return sorted(found, key=lambda one: (one.start, one.finding))
+
+
+@lru_cache(maxsize=100_000)
+def _read(sentence: str) -> tuple[tuple[str, State, int, int], ...]:
+    """The findings of one lower-case sentence. Cached: reports repeat sentences."""
+    return tuple(
+        (name, state_of(sentence, match), match.start(), match.end())
+        for name, pattern in lexicon().items()
+        for match in pattern.finditer(sentence)
+    )
 
 
 def state_of(sentence: str, match: re.Match[str]) -> State:

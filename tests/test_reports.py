@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from puji.errors import Invalid
 from puji.findings import findings
 from puji.language import LANGUAGES
-from puji.modalities.reports import metrics, tags
+from puji.modalities.reports import compose, metrics, tags, views
 from puji.modalities.reports.check import Expected
 from puji.modalities.reports.conditions import Conditions
 from puji.modalities.reports.drafting import OURS, drafted
@@ -19,9 +21,9 @@ from puji.modalities.reports.labeller import findings_of, lexicon
 from puji.modalities.reports.phrases import phrase
 from puji.modalities.reports.plain import glossary, plain
 from puji.modalities.reports.report import Given, Report, checked, revived
-from puji.modalities.reports.tokens import body, parsed
+from puji.modalities.reports.tokens import IMPRESSION, body, parsed
 from puji.modalities.reports.words import cleaned, sentences, text_of, words
-from puji.modality import Estimate
+from puji.modality import END, Estimate
 
 # -- words -----------------------------------------------------------------------------------------------------------------
 
@@ -307,3 +309,47 @@ def test_plain_language_says_what_it_is_and_leaves_out_what_was_not_found():
         told = plain(report, language)
         assert len(told) == 2 and glossary()["pneumonia"][language] in told[0]
     assert len(plain(Report(findings="."), "en")) == 2
+
+
+# -- training sequences ----------------------------------------------------------------------------------------------------
+
+SOME = [
+    checked(
+        {"findings": "There is a small left pleural effusion. The heart is normal in size.", "impression": "Effusion."}
+    ),
+    checked(
+        {"findings": "Right pneumothorax. Mild cardiomegaly.", "given": [{"name": "pneumothorax"}, {"name": "hernia"}]}
+    ),
+    checked({"findings": "The lungs are clear. No effusion. There is scoliosis."}),
+    checked({"findings": "Patchy opacity at the left base, possibly pneumonia. Hiatal hernia."}),
+]
+
+
+def test_training_tells_what_the_text_says():
+    told = tags.consistent(SOME[1].given, SOME[1].text)
+    assert {one.name for one in told} == {"pneumothorax", "cardiomegaly"}
+
+
+def test_composed_reports_agree_with_their_findings():
+    pool = compose.statements(SOME)
+    assert set(pool) >= {"pleural effusion", "pneumothorax", "cardiomegaly", "scoliosis", "hernia"}
+    rng = np.random.default_rng(0)
+    longer = shorter = 0
+    for _ in range(50):
+        for report in SOME:
+            report = replace(report, given=tags.consistent(report.given, report.text))
+            more, fewer = compose.more(report, pool, rng), compose.fewer(report, rng)
+            assert not Expected(more.given).check(more.text).faults
+            assert not Expected(fewer.given).check(fewer.text).faults
+            longer += len(more.given) > len(report.given)
+            shorter += len(fewer.findings) < len(report.findings)
+    assert longer > 50 and shorter > 20
+
+
+def test_an_impression_that_nobody_wrote_is_not_learned():
+    pool = compose.statements(SOME)
+    ends = set()
+    for seed in range(40):
+        one = views.view(SOME[0], np.random.default_rng(seed), pool)
+        ends.add((one.tokens[one.tokens.index(IMPRESSION) + 1 :] == [END], one.weights[-1]))
+    assert ends == {(True, 0.0), (False, 1.0)}

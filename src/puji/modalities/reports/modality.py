@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from puji.errors import Invalid
 from puji.modalities.reports import conditions, views
 from puji.modalities.reports.check import Expected
+from puji.modalities.reports.compose import Statement, statements
 from puji.modalities.reports.data import get_iu_xray, get_synthetic_cxr
 from puji.modalities.reports.drafting import agreement, critical, drafted
 from puji.modalities.reports.grammar import ReportGrammar
@@ -44,6 +45,7 @@ class Reports(Modality[Report]):
         self.words: list[str] = []
         self.names: list[str] = []
         self.qualifiers: list[str] = []
+        self.statements: dict[str, list[Statement]] = {}
 
     def read(self, source: Path) -> Iterator[Raw | Invalid]:
         """CSV, JSON lines, FHIR DiagnosticReport, Open-i XML, or a folder of them."""
@@ -63,6 +65,10 @@ class Reports(Modality[Report]):
         """The words, and the names of findings."""
         self.words, self.names, self.qualifiers = learned(records)
 
+    def prepare(self, records: Sequence[Report]) -> None:
+        """Statements that training puts into other reports."""
+        self.statements = statements(records)
+
     def state(self) -> dict[str, Any]:
         """The words, and the names of findings."""
         return {"words": self.words, "names": self.names, "qualifiers": self.qualifiers}
@@ -81,7 +87,7 @@ class Reports(Modality[Report]):
 
     def views(self, record: Report, rng: np.random.Generator) -> Iterator[View]:
         """One view; see views.py."""
-        yield views.view(record, rng)
+        yield views.view(record, rng, self.statements)
 
     def header(self, tokens: Sequence[str]) -> int:
         """What is told of the report before its text."""

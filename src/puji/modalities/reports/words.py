@@ -16,7 +16,7 @@ OPENING = set("([{/-'\"#") | set(FULL)
 """No space stands behind these."""
 ENDS = {".", "!", "?", "。", "！", "？"}
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
-_TAG = re.compile(r"<[^<>\n]{1,20}>")
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,20}>")
 _SPACE = re.compile(r"\s+")
 
 

@@ -18,7 +18,8 @@ def _texts(results: dict[str, Any], part: str) -> list[list[str]]:
     for name, label in (
         ("one draw", "Puji, one draw"),
         ("consensus", "Puji, consensus"),
-        ("checked", "**Puji, checked**"),
+        ("chosen", "Puji, the draft that agrees best"),
+        ("checked", "**Puji, repaired**"),
     ):
         some = [row["texts"][name][part] for row in rows]
         told.append([label, *(number(sum(one[key] for one in some) / len(some), 3) for key in SHOWN)])
@@ -37,7 +38,8 @@ def reports(results: dict[str, Any]) -> str:
     ours = (
         ("one draw", "Puji, one draw (before the check)"),
         ("consensus", "Puji, consensus (before the check)"),
-        ("checked", "**Puji, checked and repaired**"),
+        ("chosen", f"Puji, the best of {protocol['drafts']} by the check"),
+        ("checked", "**Puji, repaired**"),
     )
     agreement = []
     for name, label in ours:

@@ -26,7 +26,7 @@ from puji.engine.sampling import Sampling
 from puji.modalities.reports import metrics
 from puji.modalities.reports.check import Expected
 from puji.modalities.reports.data import IU_FILE, IU_XRAY
-from puji.modalities.reports.drafting import OURS, drafted
+from puji.modalities.reports.drafting import OURS, best, drafted
 from puji.modalities.reports.judge import agreement, ratios
 from puji.modalities.reports.labeller import findings_of
 from puji.modalities.reports.modality import Reports
@@ -249,6 +249,8 @@ def one_seed(parts: dict[str, list[Row]], seed: int, quick: bool, folder: Path) 
     drafts = [one or [blank] for one in drafts]
     first = [one[0] for one in drafts]
     common = [likeliest(one) for one in drafts]
+    places = [best(one, Expected(row.tagged.given))[0] for one, row in zip(drafts, test, strict=True)]
+    chosen = [one[place] for one, place in zip(drafts, places, strict=True)]
     final = [drafted(one, row.tagged.given, row.tagged.indication)[1] for one, row in zip(drafts, test, strict=True)]
     n = len(test)
     found = {
@@ -256,11 +258,17 @@ def one_seed(parts: dict[str, list[Row]], seed: int, quick: bool, folder: Path) 
         "training": model.card["training"],
         "texts": {
             name: figures([one.findings for one in some], test, known)
-            for name, some in {"one draw": first, "consensus": common, "checked": final}.items()
+            for name, some in {
+                "one draw": first,
+                "consensus": common,
+                "chosen": chosen,
+                "checked": final,
+            }.items()
         },
         "findings": {
             "one draw": findings(first, test),
             "consensus": findings(common, test),
+            "chosen": findings(chosen, test),
             "checked": findings(final, test),
         },
         "repaired": sum(one.repaired for one in final) / n,

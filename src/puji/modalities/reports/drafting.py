@@ -49,7 +49,7 @@ def drafted(drafts: Sequence[Report], given: Sequence[Given], indication: str) -
     sentence."""
     expected = Expected(given)
     place, found = best(drafts, expected)
-    chosen = replace(drafts[place], given=tuple(given), indication=indication)
+    chosen = replace(once(drafts[place]), given=tuple(given), indication=indication)
     ours: frozenset[str] = frozenset()
     if found.faults:
         chosen, ours = repaired(chosen, drafts, expected)
@@ -61,6 +61,12 @@ def drafted(drafts: Sequence[Report], given: Sequence[Given], indication: str) -
     )
     told = lines(chosen, expected, ours)
     return place, replace(chosen, lines=told, flags=flags, repaired=bool(found.faults))
+
+
+def once(report: Report) -> Report:
+    """``report`` without the sentences that it says again in the same section."""
+    findings, impression = (list(dict.fromkeys(sentences(text))) for text in (report.findings, report.impression))
+    return replace(report, findings=joined(findings), impression=joined(impression))
 
 
 def lines(report: Report, expected: Expected, ours: Iterable[str] = ()) -> tuple[Line, ...]:

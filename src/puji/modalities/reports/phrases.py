@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from puji.findings import named
 from puji.modalities.reports.labeller import State, findings_of
+from puji.modalities.reports.tags import BROADER
 from puji.modalities.reports.words import cleaned
 
 SPOKEN = {
@@ -15,11 +16,19 @@ SPOKEN = {
     "low lung volumes": "low lung volumes",
     "edema": "pulmonary edema",
     "device": "implanted device",
+    "support devices": "support device",
 }
 COUNTED = (
     *("hernia", "nodule", "mass", "pneumothorax", "pleural effusion", "fracture", "granuloma", "cavity", "scoliosis"),
     *("endotracheal tube", "tracheostomy tube", "enteric tube", "chest tube", "central venous catheter", "pacemaker"),
-    *("device", "tortuous aorta", "elevated diaphragm", "diaphragmatic eventration", "blunted costophrenic angle"),
+    *(
+        "device",
+        "support devices",
+        "tortuous aorta",
+        "elevated diaphragm",
+        "diaphragmatic eventration",
+        "blunted costophrenic angle",
+    ),
     "enlarged mediastinum",
 )
 """Findings before which an article stands."""
@@ -50,4 +59,5 @@ def phrase(name: str, state: State, qualifiers: Sequence[str], language: str) ->
             spoken = f"{'an' if spoken[0] in 'aeiou' else 'a'} {spoken}"
         text = ENGLISH[state].format(spoken)
     text = cleaned(text)
-    return text if findings_of(text).get(name) == state else None
+    read = findings_of(text).items()
+    return text if any(told == state and name in (one, BROADER.get(one)) for one, told in read) else None

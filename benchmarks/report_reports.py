@@ -80,7 +80,8 @@ def reports(results: dict[str, Any]) -> str:
         + "\n\nContext, scored otherwise and from images:\n\n"
         + table(["published", "BLEU-1", "BLEU-4", "ROUGE-L"], published)
         + "\n\n**Findings of a draft against those given**, by the rule layer (a doubted finding that was not given counts as"
-        " wrong, which human reports have too):\n\n"
+        " wrong, which human reports have too; what repairs is also what judges, so the last row shows that repairing works, not"
+        " that the rules are right: for that see the rule layer below):\n\n"
         + table(agreed, agreement)
         + f"\n\nRepaired {average('repaired')}, with a sentence written by rule {average('with a sentence of ours')}, flagged"
         f" {average('flagged')}, empty {average('empty')}.\n\n"
@@ -94,7 +95,7 @@ def reports(results: dict[str, Any]) -> str:
         f" recall {number(micro['recall'], 3)}, **F1 {number(micro['F1'], 3)}** over {labeller['n']} findings.\n\n"
         + table(["finding", "n", *AGREEMENT], each)
         + f"\n\nFewer than {FEW} each: {', '.join(few)}.\n\n"
-        f"**Impression from the true findings section**, {impression['n']} test reports, F1 without stemming (published on"
-        ' another split, with stemming: .670 / .563 / .660; its constant .490 / .383 / .490); the constant is "'
+        f"**Impression from the true findings section** and the tags, {impression['n']} test reports, F1 without stemming"
+        ' (published on another split, with stemming: .670 / .563 / .660; its constant .490 / .383 / .490); the constant is "'
         f'{impression["constant"]}"\n\n' + table(["", "ROUGE-1", "ROUGE-2", "ROUGE-L"], written)
     )

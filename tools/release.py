@@ -72,6 +72,11 @@ def measured(name: str) -> dict[str, str]:
             key: f"{one['value']:.3f}" + ("" if one["low"] is None else f" ({one['low']:.3f} to {one['high']:.3f})")
             for key, one in results["metrics"].items()
         }
+    elif "labeller" in results:
+        rules = results["labeller"]["test"]["micro"]["F1"]
+        told["rule layer against human MeSH tags (IU X-ray), F1"] = f"{rules:.3f}"
+        for name in ("all BLEU-4", "all ROUGE-L", "abnormal BLEU-4", "abnormal ROUGE-L"):
+            told[f"other weights, trained in the same way on IU X-ray: {name}"] = f"{results['mean'][name]['mean']:.3f}"
     elif "bits_per_character" in results:  # of models trained in the same way on the training part of the lists alone
         for key, value in results["mean"].items():
             told[f"bits per character of unseen names: {key} ({len(results['seeds'])} seeds, other weights)"] = (

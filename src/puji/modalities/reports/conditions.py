@@ -60,3 +60,9 @@ class Conditions(BaseModel):
         check_given(told)
         named = {one.name for one in told if one.source == "person"}
         return tuple(one for one in told if one.source == "person" or one.name not in named)
+
+
+class Ask(BaseModel):
+    """Nothing is predicted of a report."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

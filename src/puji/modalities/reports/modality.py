@@ -32,6 +32,7 @@ class Reports(Modality[Report]):
     size: ClassVar[str] = "micro"
     context: ClassVar[int] = 384
     Conditions: ClassVar[type[BaseModel]] = conditions.Conditions
+    Ask: ClassVar[type[BaseModel]] = conditions.Ask
     datasets: ClassVar[Mapping[str, Callable[[], Path]]] = {
         "iu-xray": get_iu_xray,
         "synthetic-cxr": get_synthetic_cxr,

@@ -94,7 +94,11 @@ def _chosen(
         yield from (one for one in drafts if isinstance(one, Invalid))
         if accepted:
             place, record = model.modality.choose([one.record for one in accepted], batch.conditions)
-            yield replace(accepted[place], record=record)
+            yield (
+                replace(accepted[0], record=record, log_likelihood=None)
+                if place is None
+                else replace(accepted[place], record=record)
+            )
 
 
 def _wave(

@@ -369,8 +369,8 @@ class Modality(ABC, Generic[Record]):
         """How many records are drawn for each that `choose` makes of them."""
         return 1
 
-    def choose(self, drafts: Sequence[Record], conditions: BaseModel) -> tuple[int, Record]:
-        """The place of the best of several accepted ``drafts`` (at least one), and the record that is made of it."""
+    def choose(self, drafts: Sequence[Record], conditions: BaseModel) -> tuple[int | None, Record]:
+        """The record that is made of accepted ``drafts`` (at least one), behind the place of the one that it is (None: of none)."""
         return 0, drafts[0]
 
     def distance(self, record: Record, other: Record) -> float:

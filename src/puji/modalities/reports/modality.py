@@ -133,12 +133,13 @@ class Reports(Modality[Report]):
         wanted = _conditions(asked)
         return 1 if wanted.given() is None else wanted.drafts or conditions.DRAFTS
 
-    def choose(self, drafts: Sequence[Report], asked: BaseModel) -> tuple[int, Report]:
+    def choose(self, drafts: Sequence[Report], asked: BaseModel) -> tuple[int | None, Report]:
         """The draft that agrees, repaired where none does; see drafting.py."""
         wanted = _conditions(asked)
-        return drafted(drafts, wanted.given() or (), wanted.indication or "")
+        place, report = drafted(drafts, wanted.given() or (), wanted.indication or "")
+        return place if report.text == drafts[place].text else None, report
 
-    def accept(self, record: Report, asked: BaseModel) -> None:
+    def accept(self, record: Report, asked: BaseModel) -> Report:
         """Refuses a draft that does not agree with its findings, where the first that does is asked for."""
         wanted = _conditions(asked)
         given = wanted.given()
@@ -146,6 +147,7 @@ class Reports(Modality[Report]):
             found = Expected(given).check(record.text)
             if found.faults:
                 raise Invalid("reports.disagrees", finding=(found.missing + found.added + found.contradicted)[0])
+        return record
 
     def distance(self, record: Report, other: Report) -> float:
         """0 where the texts and the findings are the same; the subject, probabilities and flags are no part of the sequence."""

@@ -370,7 +370,7 @@ class Modality(ABC, Generic[Record]):
         return 1
 
     def choose(self, drafts: Sequence[Record], conditions: BaseModel) -> tuple[int | None, Record]:
-        """The record that is made of accepted ``drafts`` (at least one), behind the place of the one that it is (None: of none)."""
+        """The record made of accepted ``drafts`` (at least one), and before it the place of the one it is (None: of none)."""
         return 0, drafts[0]
 
     def distance(self, record: Record, other: Record) -> float:

@@ -174,6 +174,8 @@ def test_a_machine_is_believed_from_one_half_on_and_named():
         ("cardiomegaly", "Cardiomegaly. Possible pneumonia.", (), ("pneumonia",), ()),
         ("pleural effusion/left", "Small right pleural effusion.", (), (), ("pleural effusion",)),
         ("pleural effusion/left", "Bilateral pleural effusions.", (), (), ("pleural effusion",)),
+        ("cardiomegaly/mild", "Severe cardiomegaly.", (), (), ("cardiomegaly",)),
+        ("cardiomegaly/mild", "Minimal cardiomegaly, stable.", (), (), ()),
         ("pleural effusion/left; pleural effusion/right", "Bilateral pleural effusions.", (), (), ()),
         ("pneumonia (uncertain)", "There is pneumonia.", (), (), ("pneumonia",)),
         ("pneumothorax (absent)", "The lungs are clear.", ("pneumothorax",), (), ()),
@@ -196,6 +198,12 @@ def test_a_draft_is_chosen_for_agreement_then_for_likeness():
     assert place == 1 and chosen.findings == usual.findings
     assert not chosen.flags and not chosen.repaired and chosen.indication == "Cough."
     assert chosen.lines[0].causes == ("cardiomegaly",) and chosen.lines[1].causes == ()
+
+
+def test_nothing_is_said_twice():
+    draft = Report(findings="No effusion or pneumothorax. Hernia. Hernia. No pneumothorax. Stable hernia. No edema.")
+    _, chosen = drafted([draft], tags.parsed("hernia"), "")
+    assert chosen.findings == "No effusion or pneumothorax. Hernia. Stable hernia. No edema."
 
 
 def test_a_draft_is_repaired_with_sentences_of_the_others():

@@ -18,13 +18,14 @@ CLEAR = re.compile(
 """A whole sentence that says that there is nothing in the lungs."""
 FILLED = frozenset(("lung opacity", "consolidation", "pneumonia", "atelectasis", "edema", "mass", "cavity"))
 """Findings of which one cannot say so."""
+DEGREES = frozenset(("mild", "moderate", "severe"))
 
 
 @dataclass(frozen=True)
 class Check:
     """Findings by name. ``missing``: given and not stated; ``added``: stated (if only as possible) and not given;
-    ``contradicted``: given, and the text says the opposite, another side, or that
-    the lungs are clear."""
+    ``contradicted``: given, and the text says the opposite, another side or degree,
+    or that the lungs are clear."""
 
     missing: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
@@ -44,7 +45,9 @@ class Expected:
         self.sides: dict[str, frozenset[str]] = {}
         self.given: dict[str, list[Given]] = {}
         self.unknown: list[str] = []
+        self.degrees: dict[str, frozenset[str]] = {}
         unsided: set[str] = set()
+        ungraded: set[str] = set()
         for one in given:
             names = named_by(one)
             if not names:
@@ -55,11 +58,16 @@ class Expected:
                     self.states[name] = one.state
                 self.given.setdefault(name, []).append(one)
                 if one.state != "absent":
+                    degrees = DEGREES & set(one.qualifiers)
+                    ungraded |= set() if degrees else {name}
+                    self.degrees[name] = self.degrees.get(name, frozenset()) | degrees
                     found = sides_of(one.qualifiers)
                     unsided |= set() if found else {name}
                     self.sides[name] = self.sides.get(name, frozenset()) | found
         for name in unsided:
             self.sides[name] = frozenset()
+        for name in ungraded:
+            self.degrees[name] = frozenset()
         narrower = {BROADER[name]: state for name, state in self.states.items() if name in BROADER}
         self.implied = {name: state for name, state in narrower.items() if name not in self.states}
 
@@ -76,7 +84,7 @@ class Expected:
         for name, state in self.states.items():
             says = stated.get(name)
             if says == state:
-                if state != "absent" and self._other_side(text, name, found):
+                if state != "absent" and self._otherwise(text, name, found):
                     contradicted.append(name)
             elif says is None or (says == "uncertain" and state == "present"):
                 missing.append(name)
@@ -91,13 +99,12 @@ class Expected:
     def _asked(self, name: str) -> bool:
         return name in self.states or name in self.implied or BROADER.get(name) in self.states
 
-    def _other_side(self, text: str, name: str, found: Iterable[Mention]) -> bool:
-        """Whether the text names a side that was not given, where one was."""
-        wanted = self.sides.get(name, frozenset())
-        if not wanted:
-            return False
-        told = [sides_of(qualifiers_near(text, one)) for one in found if one.finding == name and one.state == "present"]
-        return any(sides and not sides <= wanted for sides in told)
+    def _otherwise(self, text: str, name: str, found: Iterable[Mention]) -> bool:
+        """Whether the text names a side that was not given, or another degree, where one was."""
+        sides, degrees = self.sides.get(name, frozenset()), self.degrees.get(name, frozenset())
+        near = [qualifiers_near(text, one) for one in found if one.finding == name and one.state == "present"]
+        beside = bool(sides) and any(not sides_of(told) <= sides for told in near)
+        return beside or (bool(degrees) and any(DEGREES & set(told) and not degrees & set(told) for told in near))
 
     def causes(self, sentence: str) -> tuple[str, ...]:
         """The given findings that a sentence states, by their names."""

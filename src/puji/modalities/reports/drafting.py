@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from puji.modalities.reports.check import Check, Expected
+from puji.modalities.reports.labeller import findings_of
 from puji.modalities.reports.metrics import consensus
 from puji.modalities.reports.phrases import phrase
 from puji.modalities.reports.report import Given, Line, Report
@@ -64,9 +65,20 @@ def drafted(drafts: Sequence[Report], given: Sequence[Given], indication: str) -
 
 
 def once(report: Report) -> Report:
-    """``report`` without the sentences that it says again in the same section."""
-    findings, impression = (list(dict.fromkeys(sentences(text))) for text in (report.findings, report.impression))
-    return replace(report, findings=joined(findings), impression=joined(impression))
+    """``report`` without the sentences that it says again in the same section, be it that there is none of something."""
+    return replace(report, findings=_once(report.findings), impression=_once(report.impression))
+
+
+def _once(text: str) -> str:
+    kept: list[str] = []
+    absent: set[str] = set()
+    for sentence in dict.fromkeys(sentences(text)):
+        told = findings_of(sentence)
+        if told and set(told.values()) == {"absent"} and told.keys() <= absent:
+            continue
+        absent |= {name for name, state in told.items() if state == "absent"}
+        kept.append(sentence)
+    return joined(kept)
 
 
 def lines(report: Report, expected: Expected, ours: Iterable[str] = ()) -> tuple[Line, ...]:

@@ -156,6 +156,8 @@ def test_drafts_are_written_and_read_again(model, tmp_path):
     assert one["status"] == "preliminary" and one["meta"]["tag"][0]["code"] == "synthetic"
     assert {"system": "http://snomed.info/sct", "code": "36118008"} in one["conclusionCode"][1]["coding"]
     assert "predicted by a machine" in json.dumps(one["contained"])
+    batch.save(tmp_path / "drafts.jsonl")
+    assert records(tmp_path / "drafts.jsonl") == batch.records
     batch.save(tmp_path / "drafts.txt")
     text = (tmp_path / "drafts.txt").read_text("utf-8")
     assert text.startswith("草稿") and "危急：气胸" in text and "来自机器，80%" in text

@@ -154,6 +154,8 @@ def _told(one: Any, path: Path, line: int | None) -> Iterator[Raw | Invalid]:
         yield _raw(fhir_fields(one), path, line)
     elif kind:
         yield Invalid("reports.read.resource", source=str(path), line=line, kind=str(kind)[:40])
+    elif isinstance(one.get("record"), str):  # a row that `puji generate` wrote
+        yield Raw(one["record"], str(path), line)
     else:
         yield _raw(dict(one), path, line)
 

@@ -104,8 +104,8 @@ def checked(told: Mapping[str, Any]) -> Report:
         findings=texts["findings"],
         impression=texts["impression"],
         subject=texts["subject"],
-        lines=tuple(_line(one) for one in told.get("lines") or ()),
-        flags=tuple(str(flag) for flag in told.get("flags") or ()),
+        lines=tuple(_line(one) for one in _list(told.get("lines"), "lines")),
+        flags=_strings(told.get("flags"), "flags"),
         repaired=bool(told.get("repaired", False)),
     )
     given = told.get("given")
@@ -116,6 +116,16 @@ def checked(told: Mapping[str, Any]) -> Report:
     if not isinstance(given, Sequence) or isinstance(given, str):
         raise Invalid("reports.field", field="given")
     return replace(report, given=tuple(_given(one) for one in given))
+
+
+def _list(told: Any, field: str) -> Sequence[Any]:
+    if told and (isinstance(told, str) or not isinstance(told, Sequence)):
+        raise Invalid("reports.field", field=field)
+    return told or ()
+
+
+def _strings(told: Any, field: str) -> tuple[str, ...]:
+    return tuple(str(one) for one in _list(told, field))
 
 
 def _given(told: Any) -> Given:
@@ -130,7 +140,7 @@ def _given(told: Any) -> Given:
         raise Invalid("reports.probability", value=str(share)[:40])
     return Given(
         told["name"],
-        tuple(str(one) for one in told.get("qualifiers") or ()),
+        _strings(told.get("qualifiers"), "given"),
         told.get("state", "present"),
         "machine" if told.get("source") == "machine" else "person",
         share,
@@ -139,5 +149,5 @@ def _given(told: Any) -> Given:
 
 def _line(told: Any) -> Line:
     if isinstance(told, Mapping):
-        return Line(tuple(told.get("causes") or ()), tuple(told.get("flags") or ()))
+        return Line(_strings(told.get("causes"), "lines"), _strings(told.get("flags"), "lines"))
     raise Invalid("reports.field", field="lines")

@@ -20,6 +20,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import puji
+from benchmarks import common
 from puji import flow
 from puji.engine.decode import Prompt
 from puji.engine.sampling import Sampling
@@ -65,8 +66,7 @@ class Row:
 
 def split() -> dict[str, list[Row]]:
     """The reports of R2Gen's training, validation and test part, in its order. Raises Invalid where they were not fetched."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    told = json.loads((Path(os.environ.get("PUJI_BENCHMARK_DATA", default)) / SPLIT).read_text("utf-8"))
+    told = json.loads(common.source(SPLIT).read_text("utf-8"))
     lines = IU_XRAY.file(IU_FILE).read_text("utf-8").splitlines()
     fields = {row["subject"]: row for row in map(json.loads, lines)}
     return {part: [Row(fields[name.partition("_")[0]]) for name in names] for part, names in told.items()}
@@ -248,7 +248,7 @@ def one_seed(parts: dict[str, list[Row]], seed: int, quick: bool, folder: Path) 
     blank = Report(findings=".")
     drafts = [one or [blank] for one in drafts]
     first = [one[0] for one in drafts]
-    common = [likeliest(one) for one in drafts]
+    usual = [likeliest(one) for one in drafts]
     places = [best(one, Expected(row.tagged.given))[0] for one, row in zip(drafts, test, strict=True)]
     chosen = [one[place] for one, place in zip(drafts, places, strict=True)]
     final = [drafted(one, row.tagged.given, row.tagged.indication)[1] for one, row in zip(drafts, test, strict=True)]
@@ -260,14 +260,14 @@ def one_seed(parts: dict[str, list[Row]], seed: int, quick: bool, folder: Path) 
             name: figures([one.findings for one in some], test, known)
             for name, some in {
                 "one draw": first,
-                "consensus": common,
+                "consensus": usual,
                 "chosen": chosen,
                 "checked": final,
             }.items()
         },
         "findings": {
             "one draw": findings(first, test),
-            "consensus": findings(common, test),
+            "consensus": findings(usual, test),
             "chosen": findings(chosen, test),
             "checked": findings(final, test),
         },

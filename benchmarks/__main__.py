@@ -26,6 +26,7 @@ SUITES = (
     "images_quality",
     "reports_quality",
     "diabetes_simulator",
+    "diabetes",
     "sepsis",
     "streams",
     "calibration",

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import common, readme
 from benchmarks.report_images import images
-from benchmarks.report_plans import diabetes
+from benchmarks.report_plans import diabetes, diabetes_plans
 from benchmarks.report_reports import reports
 from benchmarks.report_streams import streams
 from benchmarks.report_tables import number, table
@@ -302,6 +302,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("images_quality", "Images: PneumoniaMNIST", images),
     ("reports_quality", "Reports: IU X-ray", reports),
     ("diabetes_simulator", "Plans: the simulator of type-1 diabetes", diabetes),
+    ("diabetes", "Plans: type-1 diabetes, a closed loop", diabetes_plans),
     ("streams", "Live streams", streams),
 )
 

@@ -12,6 +12,11 @@ the network says of the state that it led to, if from there on the best supporte
 
     Q'(s, a) = V(s) + n / (n + k) (Q(s, a) - V(s))
 
+Where the consequences of one decision are small against all else that happens, a setting has advantages told larger than they
+are (``emphasis``): an action is told as good by V(s) + emphasis (Q - V(s)), the state by what it is worth, and estimates take
+it back; the loss then has the network learn them sooner, by the square of it. Where what is observed is not all that matters,
+the rewards of several ``steps`` count as they came, before what the network says of a state does.
+
 The advantage of an action counts as much as decisions support it: with few, an action is worth what the state is worth. This
 is the mean of the posterior where advantages are normal around 0 with a variance of 1 / k of that of a single outcome.
 """
@@ -24,8 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import LlamaForCausalLM
 
-from puji.engine import score
 from puji.engine.vocabulary import Vocabulary
+from puji.modalities.plans.ask import likelihoods
 from puji.modalities.plans.book import BAD, GOOD, PLAN, Book, action_token
 from puji.modalities.plans.episode import Episode, returns
 from puji.modality import END, View
@@ -103,34 +108,53 @@ class Decisions:
         return found
 
     def improved(self, book: Book, values: np.ndarray) -> np.ndarray:
-        """What each decision is worth, as a share, (n,), where prompts are worth ``values`` (prompts,), shares."""
-        value = book.setting.value
-        led_to = np.append([value.of(one) for one in values], 0.0)[self.after]
-        return value.shares(self.reward + value.discount * led_to)
+        """What each decision is worth, as a share, (n,), where prompts are worth ``values`` (prompts,), shares.
 
-    def views(self, book: Book, labels: np.ndarray) -> list[View]:
-        """Each distinct decision as two training sequences, good and bad, weighted by how often it was met and its mean
-        label."""
+        Rewards count as they came for the setting's ``steps``; from there on counts what the prompt is worth that was come to.
+        """
+        value = book.setting.value
+        worth = np.append([value.of(one) for one in values], 0.0)
+        if value.steps == 1:
+            return value.shares(self.reward + value.discount * worth[self.after])
+        ends = np.append(np.flatnonzero(self.after < 0), len(self.after) - 1)
+        last = ends[np.searchsorted(ends, np.arange(len(self.after)))]
+        far = np.arange(len(self.after)) + value.steps
+        inside = far <= last
+        far = np.where(inside, far, 0)
+        found = self.total + inside * value.discount**value.steps * (worth[self.before[far]] - self.total[far])
+        return value.shares(np.where(np.isnan(found), self.reward + value.discount * worth[self.after], found))
+
+    def views(self, book: Book, labels: np.ndarray, values: np.ndarray | None = None) -> list[View]:
+        """Each distinct decision as two training sequences, good and bad, weighted by how often it was met and its mean label.
+
+        ``values``: what prompts are worth, (prompts,), from which advantages are told with the setting's emphasis.
+        """
         actions = [action_token(one.code) for one in book.setting.actions]
         pair, which = np.unique(self.before * len(actions) + self.action, return_inverse=True)
         count, good = np.bincount(which).astype(float), np.bincount(which, labels)
+        told = good
+        if values is not None and book.setting.value.emphasis > 1:
+            base = values[pair // len(actions)]
+            base = base + (labels - values[self.before]).mean()
+            told = count * np.clip(base + book.setting.value.emphasis * (good / count - base), 0.0, 1.0)
         met = np.bincount(self.before, minlength=len(self.prompts))
         found = []
         if book.setting.history:  # what is told of earlier steps says nothing of how often states are met
             found += [kind(told, float(n)) for told, n in zip(self.kinds, met.tolist(), strict=True) if n]
-        for number, n, g in zip(pair.tolist(), count.tolist(), good.tolist(), strict=True):
+        for number, n, g, t in zip(pair.tolist(), count.tolist(), good.tolist(), told.tolist(), strict=True):
             before, action = divmod(number, len(actions))
             counted = 0 if book.setting.history else len(self.kinds[before])
-            for token, weight in ((GOOD, g), (BAD, n - g)):
-                if weight > 0:
-                    found.append(decision(self.prompts[before], counted, token, actions[action], weight))
+            for token, weight, stressed in ((GOOD, g, t), (BAD, n - g, n - t)):
+                if weight > 0 or stressed > 0:
+                    found.append(decision(self.prompts[before], counted, token, actions[action], weight, stressed))
         return found
 
 
-def decision(told: Sequence[str], counted: int, value: str, action: str, weight: float) -> View:
-    """One decision as a training sequence; the first ``counted`` tokens are learned, too: how often they are met."""
+def decision(told: Sequence[str], counted: int, value: str, action: str, weight: float, stressed: float) -> View:
+    """One decision as a training sequence, its action with the weight ``stressed``; the first ``counted`` tokens are learned,
+    too: how often they are met."""
     weights = [weight if 0 < place < counted else 0.0 for place in range(len(told))]
-    return View((*told, value, action, END), (*weights, weight, weight, 0.0))
+    return View((*told, value, action, END), (*weights, weight, stressed, 0.0))
 
 
 def kind(told: Sequence[str], weight: float) -> View:
@@ -176,26 +200,29 @@ def estimates(
     decisions: float,
 ) -> Estimates:
     """Ask the network about ``prompts``; ``kinds``: what says among which logged decisions each is counted (`Book.kind`);
-    ``decisions``: how many there are in all. Equal prefixes are computed once."""
+    ``decisions``: how many there are in all."""
     actions = [action_token(one.code) for one in book.setting.actions]
-    sequences = [
-        vocabulary.encode([*told, value, action]) for told in prompts for value in (GOOD, BAD) for action in actions
-    ]
-    found = score.token_logprobs(network, sequences)
-    shape = (len(prompts), 2, len(actions))
-    told = np.array([row[-1] for row in found]).reshape(shape)
-    value = np.array([row[-2] for row in found]).reshape(shape)[:, :, 0]
-    before = np.array(
-        [row[1:].sum() for row in score.token_logprobs(network, [vocabulary.encode(one) for one in kinds])]
-    )
-    return reckoned(before, value, told, decisions)
+    told, begun = ([vocabulary.encode(one) for one in some] for some in (prompts, kinds))
+    codes = [[vocabulary.ids[one] for one in tokens] for tokens in ((GOOD, BAD), actions)]
+    before, value = np.zeros(len(told)), np.zeros((len(told), 2))
+    action = np.zeros((len(told), 2, len(actions)))
+    lengths = np.array([[len(one), len(kind)] for one, kind in zip(told, begun, strict=True)]).reshape(-1, 2)
+    for length in np.unique(lengths, axis=0):
+        here = np.flatnonzero((lengths == length).all(1))
+        ids, starts = (np.array([some[place] for place in here]) for some in (told, begun))
+        before[here], value[here], action[here] = likelihoods(network, ids, starts, *codes)
+    return reckoned(before, value, action, decisions, book.setting.value.emphasis)
 
 
-def reckoned(before: np.ndarray, value: np.ndarray, action: np.ndarray, decisions: float) -> Estimates:
+def reckoned(
+    before: np.ndarray, value: np.ndarray, action: np.ndarray, decisions: float, emphasis: float = 1.0
+) -> Estimates:
     """Estimates from natural-log likelihoods: of the states, (n,), of good and bad after them, (n, 2), and of the actions
-    after both, (n, 2, actions)."""
+    after both, (n, 2, actions); ``emphasis``: see the module."""
     share = np.exp(value - np.logaddexp(value[:, :1], value[:, 1:]))
     taken = np.exp(action - np.logaddexp.reduce(action, axis=2, keepdims=True))
     joint = share[:, :, None] * taken
     whole = joint.sum(1)
-    return Estimates(share[:, 0], joint[:, 0] / whole, whole, decisions * np.exp(before)[:, None] * whole)
+    state = share[:, :1]
+    worth = state + (joint[:, 0] / whole - state) / emphasis
+    return Estimates(share[:, 0], worth, whole, decisions * np.exp(before)[:, None] * whole)

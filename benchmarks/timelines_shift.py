@@ -43,12 +43,12 @@ def fitted(records: list[Timeline], folder: Path, minutes: float) -> Any:
 
 def run(quick: bool) -> dict[str, Any]:
     """Both models; ``quick``: a second of training."""
-    everybody = patients(300 if quick else None)
+    everybody = patients(120 if quick else None)
     order = np.random.default_rng(0).permutation(len(everybody))
     later = [everybody[i] for i in order if (everybody[i].born or 0) >= BORN]
     earlier = [everybody[i] for i in order if (everybody[i].born or 0) < BORN]
-    test, rest = later[: 20 if quick else TEST], later[TEST:]
-    size = min(60 if quick else TRAINING, len(earlier))
+    test, rest = later[: 5 if quick else TEST], later[TEST:]
+    size = min(30 if quick else TRAINING, len(earlier))
     mixed = [*rest, *earlier]
     chosen = np.random.default_rng(1).permutation(len(mixed))[:size]
     minutes = 0.02 if quick else MINUTES

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import common, readme
 from benchmarks.report_images import images
-from benchmarks.report_plans import diabetes
+from benchmarks.report_plans import diabetes, sepsis
 from benchmarks.report_reports import reports
 from benchmarks.report_streams import streams
 from benchmarks.report_tables import number, table
@@ -301,6 +301,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("timelines_shift", "Timelines: patients born later", shift),
     ("images_quality", "Images: PneumoniaMNIST", images),
     ("reports_quality", "Reports: IU X-ray", reports),
+    ("sepsis", "Plans: sepsis", sepsis),
     ("diabetes_simulator", "Plans: the simulator of type-1 diabetes", diabetes),
     ("streams", "Live streams", streams),
 )

@@ -136,7 +136,7 @@ def advice(setting: Setting, found: Estimates, made: Plan) -> Advice:
 
 
 def load_facts(path: str | None) -> Facts:
-    """The patient's facts from a JSON file, with the fields of `Facts`; amounts as "70 kg", "5 ug/kg/min". None: nothing is
+    """The patient's facts from a JSON file, with the fields of `Facts`; doses as "5 ug/kg/min". None: nothing is
     known.
 
     Raises Invalid for a file that is none.

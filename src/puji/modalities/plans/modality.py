@@ -21,7 +21,7 @@ from puji.modalities.plans.safety import Rules, Safety
 from puji.modalities.plans.setting import Setting, load_setting
 from puji.modalities.plans.tokens import body, parsed
 from puji.modalities.plans.value import Decisions, Estimates, estimates, prompt
-from puji.modality import Answer, Candidates, Grammar, Modality, Raw, View
+from puji.modality import Answer, Assessment, Candidates, Grammar, Modality, Raw, View
 
 
 class Plans(Modality[Episode]):
@@ -30,6 +30,7 @@ class Plans(Modality[Episode]):
     name: ClassVar[str] = "plans"
     start: ClassVar[str] = PLAN
     size: ClassVar[str] = "nano"
+    settings: ClassVar[Mapping[str, Any]] = {"batch_tokens": 550}
     context: ClassVar[int] = 512
     Conditions: ClassVar[type[BaseModel]] = conditions.Conditions
     Ask: ClassVar[type[BaseModel]] = conditions.Ask
@@ -212,6 +213,12 @@ class Plans(Modality[Episode]):
         told = prompt(self.book, now, len(now.steps) - 1)
         return [*told, GOOD], {action_token(one.code): float(one.code == name) for one in self.setting.actions}
 
+    def demo(self, model: Any, seed: int = 0) -> list[Any]:
+        """What `puji demo` shows, as sections of the gallery."""
+        from puji.modalities.plans.demo import demo
+
+        return demo(model, seed)
+
     # -- step 5: postprocess -----------------------------------------------------------------------------------------
 
     def postprocess(self, tokens: Sequence[str], prompt: Sequence[str] = ()) -> Episode:
@@ -268,6 +275,18 @@ class Plans(Modality[Episode]):
             yield from (page(plan) for plan in made)
         else:
             yield from care_plans(made)
+
+    def assess(
+        self,
+        model: Any,
+        records: Sequence[Episode],
+        ask: BaseModel,
+        step: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Assessment:
+        """Off-policy evaluation of the plans, see assess.py."""
+        from puji.modalities.plans.assess import assess
+
+        return assess(model, records, ask if isinstance(ask, conditions.Ask) else conditions.Ask())
 
 
 def maker() -> Maker:

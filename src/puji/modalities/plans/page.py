@@ -29,12 +29,24 @@ class Spoken(Text):
 
 def page(plan: Plan, language: str | None = None) -> str:
     """The whole HTML page, opening in ``language``."""
-    sections = [_now(plan), _considered(plan), _safety(plan), _later(plan), _why(plan)]
     digests = sorted({one.verdict.rules for one in plan.considered if one.verdict.rules})
     card = {"patient": plan.patient, **asdict(plan.maker), "safety rules": ", ".join(digests)}
-    chapter = Chapter("plans", card, [one for one in sections if one is not None])
+    chapter = Chapter("plans", card, list(parts(plan).values()))
     made = plan.made.isoformat(sep=" ", timespec="minutes")
     return gallery.page([chapter], language or current(), date=made, kind="plans.page")
+
+
+def parts(plan: Plan) -> dict[str, Section]:
+    """The sections of the page by name, in their order: "now" or "none", "considered", "safety", "later", "why"; those of which
+    there is something to tell."""
+    named = {
+        "none" if plan.now is None else "now": _now(plan),
+        "considered": _considered(plan),
+        "safety": _safety(plan),
+        "later": _later(plan),
+        "why": _why(plan),
+    }
+    return {name: section for name, section in named.items() if section is not None}
 
 
 def _say(tell: Callable[..., str], *about: Any) -> Spoken:

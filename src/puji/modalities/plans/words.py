@@ -105,8 +105,18 @@ def expected(plan: Plan, language: str) -> str:
     title = plan.chosen.title.get(language)
     texts = [title] if title else []
     texts += [outcome(plan.chosen.outcome, plan, language), support(plan.chosen, language)]
+    if rivals := sum(rivalled(one, plan.chosen) for one in plan.alternatives):
+        texts.append(translate("plans.rivals", language, count=rivals))
     texts += [translate("plans.outcome.reduced", language)] if plan.chosen.verdict.outcome == "reduced" else []
     return whose(plan, translate("plans.semicolon", language).join(texts), language)
+
+
+def rivalled(one: Alternative, chosen: Alternative) -> bool:
+    """Whether an alternative that may be given is as good as the recommended action within its interval."""
+    if one.verdict.outcome == "vetoed" or one.outcome.name != chosen.outcome.name:
+        return False
+    found, value = one.outcome.estimate, chosen.outcome.estimate.value
+    return found.high >= value if chosen.outcome.better == "up" else found.low <= value
 
 
 def reason(plan: Plan, language: str) -> str:

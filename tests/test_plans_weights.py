@@ -39,7 +39,7 @@ def test_states_are_told_apart_by_what_became_of_their_patients(says):
     visits = says.support.sum(1)
     mean = float((visits * says.state).sum() / visits.sum())
     assert 0.7 < mean < 0.85, "logged care saves 78 %"
-    assert np.sqrt((visits * (says.state - mean) ** 2).sum() / visits.sum()) > 0.08
+    assert np.sqrt((visits * (says.state - mean) ** 2).sum() / visits.sum()) > 0.05
 
 
 def test_what_is_recommended_is_supported_and_let_pass(model):

@@ -435,7 +435,7 @@ def test_plans_are_evaluated_from_logged_care():
     found = modality.assess(model, records, modality.Ask())
     metrics = found.metrics
     assert metrics["logged care"].value == pytest.approx(0.5, abs=0.05)
-    for name in ("plan, fitted Q evaluation", "plan, weighted importance sampling"):
+    for name in ("plan by fitted Q evaluation", "plan by importance sampling"):
         assert metrics[name].low < 0.9 < metrics[name].high and metrics[name].high - metrics[name].low < 0.1
     assert metrics["effective sample size"].value == pytest.approx(300, abs=40)
     assert metrics["overlap"].value == pytest.approx(0.5, abs=0.05)
@@ -445,6 +445,6 @@ def test_plans_are_evaluated_from_logged_care():
     # With more support asked than there is, care goes on as it was.
     careful = modality.assess(model, records, modality.Ask(least=500)).metrics
     assert careful["abstains"].value == 1
-    assert careful["plan, fitted Q evaluation"].value == pytest.approx(metrics["logged care"].value, abs=0.06)
+    assert careful["plan by fitted Q evaluation"].value == pytest.approx(metrics["logged care"].value, abs=0.06)
     open_ended = [Episode("1", (Step("0", (), "1"), Step("0")))]
     assert refused(modality.assess, model, open_ended, modality.Ask()).reason == "plans.assess.no_outcome"

@@ -63,8 +63,8 @@ def told(made: Evaluation, care: Metric, silent: float, decisions: int) -> dict[
     """The figures by name."""
     return {
         "logged care": care,
-        "plan, fitted Q evaluation": made.fitted,
-        "plan, weighted importance sampling": made.weighted,
+        "plan by fitted Q evaluation": made.fitted,
+        "plan by importance sampling": made.weighted,
         "effective sample size": Metric(made.effective, made.episodes, "up"),
         "overlap": Metric(made.overlap, decisions, "up"),
         "never logged": Metric(made.unseen, decisions, "down"),
@@ -79,8 +79,8 @@ def drawn(setting: Setting, made: Evaluation, care: Metric) -> list[Figure]:
         with figures.canvas(WIDTH, HEIGHT) as figure:
             panel = figure.subplots()
             scale, unit = (100, "%") if setting.value.unit == "" else (1, setting.value.unit)
-            rows = {"logged care": care, "plan, fitted Q evaluation": made.fitted}
-            rows["plan, weighted importance sampling"] = made.weighted
+            rows = {"logged care": care, "plan by fitted Q evaluation": made.fitted}
+            rows["plan by importance sampling"] = made.weighted
             for place, one in enumerate(rows.values()):
                 colour = figures.GREY if place == 0 else figures.ACCENT
                 if one.low is not None and one.high is not None:

@@ -12,6 +12,7 @@ from puji.modalities.plans.demo import FACTS, PATIENT, RARE, demo, plan
 from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.fhir_check import check
 from puji.modalities.plans.value import prompt
+from puji.modalities.plans.words import expected
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,22 @@ def test_what_the_demo_shows(model):
     assert titles[0] == "A plan for one patient" and "Recommended now" in titles
     shown = demo(model, 0)
     assert sum(len(section.figures) for section in shown) >= 2
+
+
+def test_an_unfamiliar_patient_gets_a_page_and_fhir_that_say_so(model, tmp_path):
+    answer = model.predict(RARE, patient=str(FACTS))
+    assert answer.familiar is False and not answer.estimates
+    page = "".join(model.modality.tell_answers([(model.record(RARE), answer)], tmp_path / "plan.html"))
+    assert "unlike those in the training data" in page and "与训练数据" in page and "Recommended now" not in page
+    told = "".join(model.modality.tell_answers([(model.record(RARE), answer)], tmp_path / "plan.ndjson"))
+    assert all(check(json.loads(line)) == [] for line in told.splitlines()) and "MedicationRequest" not in told
+
+
+def test_a_recommendation_says_how_many_may_be_as_good(model):
+    made = plan(model, PATIENT)
+    least = made.chosen.outcome.estimate.value
+    rivals = [
+        one for one in made.alternatives if one.outcome.estimate.high >= least and one.verdict.outcome != "vetoed"
+    ]
+    assert rivals and expected(made, "en").startswith("more than 530 mL of fluid, no vasopressor; ")
+    assert f"{len(rivals)} of the alternatives may be as good" in expected(made, "en")

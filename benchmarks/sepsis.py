@@ -52,9 +52,10 @@ SETTINGS: dict[str, Any] = {
 CANDIDATES: dict[str, dict[str, Any]] = {
     "20 epochs a round": {"epochs": 20, "rounds": 4, "dropout": 0.0, "described": False},
     "40 epochs a round": {"epochs": 40, "rounds": 4, "dropout": 0.0, "described": False},
+    "100 epochs a round": {"epochs": 100, "rounds": 4, "dropout": 0.0, "described": False},
     "40 epochs a round, with the description": {"epochs": 40, "rounds": 4, "dropout": 0.0, "described": True},
 }
-CHOSEN = "40 epochs a round"
+CHOSEN = "100 epochs a round"
 SHRINKS = (30.0, 100.0, 300.0)
 
 

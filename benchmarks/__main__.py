@@ -26,6 +26,7 @@ SUITES = (
     "images_quality",
     "reports_quality",
     "diabetes_simulator",
+    "diabetes",
     "sepsis",
     "plans_weights",
     "streams",

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import common, readme
 from benchmarks.report_images import images
-from benchmarks.report_plans import diabetes, sepsis
+from benchmarks.report_plans import diabetes, diabetes_plans, sepsis
 from benchmarks.report_plans import weights as plans_weights
 from benchmarks.report_reports import reports
 from benchmarks.report_streams import streams
@@ -305,6 +305,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("sepsis", "Plans: sepsis", sepsis),
     ("plans_weights", "Plans: the released weights", plans_weights),
     ("diabetes_simulator", "Plans: the simulator of type-1 diabetes", diabetes),
+    ("diabetes", "Plans: type-1 diabetes, a closed loop", diabetes_plans),
     ("streams", "Live streams", streams),
 )
 

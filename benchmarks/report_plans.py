@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from statistics import mean
 from typing import Any
 
@@ -110,4 +111,54 @@ def diabetes(results: dict[str, Any]) -> str:
         f"Meals drawn at random, {random['runs']} patient-days a row; the time after an early end counts as spent where it came;"
         " patients resampled. Gains of the PID were searched on other days, in"
         f" {results['tuning']['seconds']:.0f} s.\n\n{table(['', *measures.values()], drawn)}"
+    )
+
+
+MEASURES = {
+    "time in 70-180 mg/dl %": "in_range",
+    "below 70 %": "below_70",
+    "below 54 %": "below_54",
+    "above 250 %": "above_250",
+    "risk index": "bgri",
+    "ended early %": "ended",
+    "carbohydrate against low glucose, g a day": "rescue",
+}
+
+
+def diabetes_plans(results: dict[str, Any]) -> str:
+    def cells(found: dict[str, list[float]]) -> list[str]:
+        values = (found[key] for key in MEASURES.values())
+        return [f"{number(value, 1)} ({number(low, 1)} to {number(high, 1)})" for value, low, high in values]
+
+    def block(part: dict[str, Any], heading: str) -> str:
+        rows = [
+            [f"{name}, {group}", *cells(found[group])]
+            for name, found in part["rows"].items()
+            for group in ("adult", "adolescent", "child")
+        ]
+        less = [
+            [f"{name} less basal-bolus, {group}", *cells(found[group])]
+            for name, found in part["less basal-bolus"].items()
+            if name == "Puji"
+            for group in ("adult", "adolescent", "child")
+        ]
+        lowest = ", ".join(f"{name} {number(value, 0)}" for name, value in part["lowest"].items())
+        return f"{heading}\n\n{table(['', *MEASURES], rows + less)}\n\nLowest glucose of any run, mg/dl: {lowest}."
+
+    model = results["model"]
+    told = (
+        [name, json.dumps(value, ensure_ascii=False), "yes" if reached else "no"]
+        for name, (value, reached) in results["bars"].items()
+    )
+    return (
+        f"{results['runs']} patient-days a row, patients 008 to 010 of each age group, who are in no log; means, patients"
+        " resampled in the intervals (three in a group: an interval goes from the worst patient to the best). Carbohydrate is"
+        f" announced with an error of {100 * results['error']:.0f} % (standard deviation). All eat against low glucose when they"
+        " notice it, and all but the last row dose through the same safety rules. Learned from"
+        f" {model['patient-days']:,.0f} patient-days of logs ({model['decisions']:,.0f} decisions) in"
+        f" {model['seconds of processor time'] / 60:.1f} minutes of processor time.\n\n"
+        + block(results["announced"], "Meals announced:")
+        + "\n\n"
+        + block(results["not announced"], "Meals not announced:")
+        + f"\n\nThe bars of the issue, meals announced:\n\n{table(['bar', 'measured', 'reached'], told)}"
     )

@@ -82,22 +82,27 @@ def plan(
     patient: str = "",
     made: datetime | None = None,
     follow: Callable[[int], tuple[Branch, ...]] = lambda place: (),
+    facts: Facts | None = None,
 ) -> Plan:
-    """The plan at one state (row 0 of ``found``). ``follow``: what may follow the action with a place, see foresee.py."""
-    facts = load_facts(ask.patient)
+    """The plan at one state (row 0 of ``found``). ``follow``: what may follow the action with a place, see foresee.py.
+    ``facts``: of the patient, in place of the file that ``ask`` names."""
+    facts = load_facts(ask.patient) if facts is None else facts
     options = considered(setting, found)
     alternatives = [_judged(setting, safety, one, facts) for one in options]
     pairs = list(zip(options, alternatives, strict=True))
     passed = [pair for pair in pairs if pair[1].verdict.outcome != "vetoed"]
     allowed = [pair for pair in passed if pair[0].support.cases >= ask.least]
     base: dict[str, Any] = {"patient": patient, "made": made or datetime.now(UTC), "maker": maker, "names": names}
-    if safety is None or not allowed:
+    ordered = any(one.orders for one in setting.actions)
+    if safety is None or not allowed or not ordered:
         usual = sorted(alternatives, key=lambda one: -one.support.cases)
         told = tuple(usual[: ask.alternatives + 1])
         most = max((one.support.cases for one, _ in passed), default=0)
         why: Mapping[str, Any] = {}
         if safety is None:
             reason = "plans.abstained.no_rules"
+        elif not ordered:
+            reason = "plans.abstained.no_orders"
         elif passed or not pairs:
             reason, why = "plans.abstained.support", {"cases": f"{most:,}"}
         else:
@@ -105,8 +110,8 @@ def plan(
         return Plan(**base, alternatives=told, abstained=reason, why=why)
     best, chosen = allowed[0]
     # What the logs support comes before what they hardly hold, and both from the best on.
-    ordered = sorted(pairs, key=lambda pair: pair[0].support.cases < ask.least)
-    others = tuple(alternative for one, alternative in ordered if one is not best)[: ask.alternatives]
+    ranked = sorted(pairs, key=lambda pair: pair[0].support.cases < ask.least)
+    others = tuple(alternative for one, alternative in ranked if one is not best)[: ask.alternatives]
     return Plan(
         **base, now=Step(chosen.verdict.orders, branches=follow(best.place)), chosen=chosen, alternatives=others
     )

@@ -64,9 +64,9 @@ class Book:
         numbers = np.array([[np.nan if v is None else v for v in steps[i].values] for i in chosen], dtype=float)
         for place, one in enumerate(setting.observed):
             values = numbers[:, place][~np.isnan(numbers[:, place])]
-            edges = (
-                np.unique(np.quantile(values, np.linspace(0, 1, one.bins + 1)[1:-1])) if len(values) else np.zeros(0)
-            )
+            edges = np.array(one.edges)
+            if not one.edges and len(values):
+                edges = np.unique(np.quantile(values, np.linspace(0, 1, one.bins + 1)[1:-1]))
             bins = np.searchsorted(edges, values, side="right")
             middles = [float(np.median(values[bins == k])) if (bins == k).any() else float(edges[min(k, len(edges) - 1)])
                        for k in range(len(edges) + 1)] if len(values) else [0.0]  # fmt: skip

@@ -48,10 +48,12 @@ def candidates(book: Book, now: Episode) -> list[Candidate]:
     return [kind, *values, *(Candidate([*told, value], [action]) for value in (GOOD, BAD) for action in actions)]
 
 
-def reckoned_from(logs: np.ndarray, actions: int, decisions: float) -> Estimates:
+def reckoned_from(logs: np.ndarray, setting: Setting, decisions: float) -> Estimates:
     """Estimates from the natural-log likelihoods of `candidates` of some states, one after the other."""
+    actions = len(setting.actions)
     rows = logs.reshape(-1, 3 + 2 * actions)
-    return reckoned(rows[:, 0], rows[:, 1:3], rows[:, 3:].reshape(-1, 2, actions), decisions)
+    told = rows[:, 3:].reshape(-1, 2, actions)
+    return reckoned(rows[:, 0], rows[:, 1:3], told, decisions, setting.value.emphasis)
 
 
 def branches(
@@ -62,7 +64,7 @@ def branches(
     cut = count * len(states)
     likely = logs[:cut].reshape(count, len(states))[action]
     chance = np.exp(likely - np.logaddexp.reduce(likely))
-    found = reckoned_from(logs[cut:], count, decisions)
+    found = reckoned_from(logs[cut:], setting, decisions)
     worth, best = found.best(), found.choice()
     order = np.argsort(worth)
     passed = np.cumsum(chance[order])

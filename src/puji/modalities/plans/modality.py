@@ -13,6 +13,7 @@ from puji.errors import Invalid
 from puji.language import translate
 from puji.modalities.plans import advise, conditions, foresee, sepsis
 from puji.modalities.plans.book import GOOD, PLAN, Book, action_token, load_description
+from puji.modalities.plans.diabetes.public import get_diabetes_care
 from puji.modalities.plans.episode import Episode, Step, checked, typed
 from puji.modalities.plans.grammar import EpisodeGrammar
 from puji.modalities.plans.plan import Maker, Plan
@@ -36,7 +37,10 @@ class Plans(Modality[Episode]):
     Ask: ClassVar[type[BaseModel]] = conditions.Ask
     Setup: ClassVar[type[BaseModel]] = conditions.Setup
     lossless: ClassVar[bool] = False
-    datasets: ClassVar[Mapping[str, Callable[[], Path]]] = {"icu-sepsis": sepsis.get_icu_sepsis}
+    datasets: ClassVar[Mapping[str, Callable[[], Path]]] = {
+        "icu-sepsis": sepsis.get_icu_sepsis,
+        "diabetes-care": get_diabetes_care,
+    }
     notes: ClassVar[tuple[str, ...]] = ("puji.research_use", "plans.confounding")
     answer_formats: ClassVar[tuple[str, ...]] = (".ndjson", ".html")
 
@@ -49,7 +53,7 @@ class Plans(Modality[Episode]):
         self.rounds = 1
         self.episodes = 0
         self.decisions = 0.0
-        self._judge: Callable[[Decisions], np.ndarray] | None = None
+        self._judge: Callable[[Decisions], Estimates] | None = None
         self._logged: list[tuple[Sequence[Episode], Decisions]] = []
 
     # -- step 1: preprocess ------------------------------------------------------------------------------------------
@@ -135,14 +139,16 @@ class Plans(Modality[Episode]):
     def _decisions(self, records: Sequence[Episode]) -> list[View]:
         found = next((one for known, one in self._logged if known is records), None)
         found = found or Decisions.of(self.book, records)
-        labels = found.first(self.book) if self._judge is None else found.improved(self.book, self._judge(found))
-        return found.views(self.book, labels)
+        if self._judge is None:
+            return found.views(self.book, found.first(self.book))
+        judged = self._judge(found)
+        return found.views(self.book, found.improved(self.book, judged.best()), judged.state)
 
     def relabel(self, model: Any) -> bool:
         """Let the network say what decisions are worth from now on; see value.py."""
 
-        def judge(found: Decisions) -> np.ndarray:
-            return self.estimates(model, found.prompts, found.kinds).best()
+        def judge(found: Decisions) -> Estimates:
+            return self.estimates(model, found.prompts, found.kinds)
 
         self._judge = judge
         return True
@@ -181,10 +187,9 @@ class Plans(Modality[Episode]):
         now = self.evidence(record, wanted)
         asked = foresee.candidates(self.book, now)
         ahead = foresee.following(self.book, now) if wanted.ahead and self.setting.discrete else []
-        actions = len(self.setting.actions)
 
         def answer(logs: np.ndarray) -> advise.Advice:
-            found = foresee.reckoned_from(logs[: len(asked)], actions, self.decisions)
+            found = foresee.reckoned_from(logs[: len(asked)], self.setting, self.decisions)
             made = advise.plan(
                 *(self.setting, self.safety, found, wanted),
                 names=self.setting.names(self.rules),

@@ -27,11 +27,11 @@ class Spoken(Text):
         return re.sub(r"(?<=\d) (?=\S)", "\N{NO-BREAK SPACE}", self.tell(language))
 
 
-def page(plan: Plan, language: str | None = None) -> str:
-    """The whole HTML page, opening in ``language``."""
+def page(plan: Plan, language: str | None = None, more: Sequence[Section] = ()) -> str:
+    """The whole HTML page, opening in ``language``, with ``more`` behind what the plan tells."""
     digests = sorted({one.verdict.rules for one in plan.considered if one.verdict.rules})
     card = {"patient": plan.patient, **asdict(plan.maker), "safety rules": ", ".join(digests)}
-    chapter = Chapter("plans", card, list(parts(plan).values()))
+    chapter = Chapter("plans", card, [*parts(plan).values(), *more])
     made = plan.made.isoformat(sep=" ", timespec="minutes")
     return gallery.page([chapter], language or current(), date=made, kind="plans.page")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -58,12 +59,19 @@ class Action(Declared):
 
 
 class Observed(Declared):
-    """A column of numbers, told in ``bins`` of as many training values each."""
+    """A column of numbers, told in ``bins`` of as many training values each, or in those between given ``edges``."""
 
     column: Word
     name: Title = Field(default_factory=dict)
     unit: str = ""
     bins: Annotated[int, Field(ge=2, le=100)] = 10
+    edges: Annotated[tuple[float, ...], Field(max_length=99)] = ()
+
+    @model_validator(mode="after")
+    def _rises(self) -> Observed:
+        if any(one >= other for one, other in pairwise(self.edges)):
+            raise as_error(Invalid("plans.setting.edges", column=self.column))
+        return self
 
 
 class Codes(Declared):
@@ -83,7 +91,9 @@ class Ending(Declared):
 
 class Value(Declared):
     """What is predicted and made as good as can be: the discounted sum of rewards and the worth of the ending, from ``low``
-    to ``high``. ``hours``: until when it is predicted. ``unit``: UCUM's, "" for a probability."""
+    to ``high``. ``hours``: until when it is predicted. ``unit``: UCUM's, "" for a probability. ``emphasis``: how many times as
+    large as they are advantages are told in training; ``steps``: whose rewards count as they came before what the network says
+    of the state counts; see value.py."""
 
     name: Title
     low: float = 0.0
@@ -92,6 +102,8 @@ class Value(Declared):
     better: Literal["up", "down"] = "up"
     hours: Positive
     discount: Annotated[float, Field(gt=0, le=1)] = 1.0
+    emphasis: Annotated[float, Field(ge=1, le=100)] = 1.0
+    steps: Annotated[int, Field(ge=1, le=1000)] = 1
 
     @model_validator(mode="after")
     def _fits(self) -> Value:

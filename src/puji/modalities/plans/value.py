@@ -12,6 +12,11 @@ the network says of the state that it led to, if from there on the best supporte
 
     Q'(s, a) = V(s) + n / (n + k) (Q(s, a) - V(s))
 
+Where the consequences of one decision are small against all else that happens, a setting has advantages told larger than they
+are (``emphasis``): an action is told as good by V(s) + emphasis (Q - V(s)), the state by what it is worth, and estimates take
+it back; the loss then has the network learn them sooner, by the square of it. Where what is observed is not all that matters,
+the rewards of several ``steps`` count as they came, before what the network says of a state does.
+
 The advantage of an action counts as much as decisions support it: with few, an action is worth what the state is worth. This
 is the mean of the posterior where advantages are normal around 0 with a variance of 1 / k of that of a single outcome.
 """
@@ -103,30 +108,49 @@ class Decisions:
         return found
 
     def improved(self, book: Book, values: np.ndarray) -> np.ndarray:
-        """What each decision is worth, as a share, (n,), where prompts are worth ``values`` (prompts,), shares."""
-        value = book.setting.value
-        led_to = np.append([value.of(one) for one in values], 0.0)[self.after]
-        return value.shares(self.reward + value.discount * led_to)
+        """What each decision is worth, as a share, (n,), where prompts are worth ``values`` (prompts,), shares.
 
-    def views(self, book: Book, labels: np.ndarray) -> list[View]:
+        Rewards count as they came for the setting's ``steps``; from there on counts what the prompt is worth that was come to.
+        """
+        value = book.setting.value
+        worth = np.append([value.of(one) for one in values], 0.0)
+        if value.steps == 1:
+            return value.shares(self.reward + value.discount * worth[self.after])
+        ends = np.append(np.flatnonzero(self.after < 0), len(self.after) - 1)
+        last = ends[np.searchsorted(ends, np.arange(len(self.after)))]
+        far = np.arange(len(self.after)) + value.steps
+        inside = far <= last
+        far = np.where(inside, far, 0)
+        found = self.total + inside * value.discount**value.steps * (worth[self.before[far]] - self.total[far])
+        return value.shares(np.where(np.isnan(found), self.reward + value.discount * worth[self.after], found))
+
+    def views(self, book: Book, labels: np.ndarray, values: np.ndarray | None = None) -> list[View]:
         """How often decisions of each kind were met, and each distinct decision as two training sequences, good and bad, weighted
-        by how often it was met and its mean label."""
+        by how often it was met and its mean label.
+
+        ``values``: what prompts are worth, (prompts,), from which advantages are told with the setting's emphasis.
+        """
         actions = [action_token(one.code) for one in book.setting.actions]
         pair, which = np.unique(self.before * len(actions) + self.action, return_inverse=True)
         count, good = np.bincount(which).astype(float), np.bincount(which, labels)
+        told = good
+        if values is not None and book.setting.value.emphasis > 1:
+            base = values[pair // len(actions)]
+            base = base + (labels - values[self.before]).mean()
+            told = count * np.clip(base + book.setting.value.emphasis * (good / count - base), 0.0, 1.0)
         met = np.bincount(self.before, minlength=len(self.prompts))
-        found = [kind(told, float(n)) for told, n in zip(self.kinds, met.tolist(), strict=True) if n]
-        for number, n, g in zip(pair.tolist(), count.tolist(), good.tolist(), strict=True):
+        found = [kind(one, float(n)) for one, n in zip(self.kinds, met.tolist(), strict=True) if n]
+        for number, n, g, t in zip(pair.tolist(), count.tolist(), good.tolist(), told.tolist(), strict=True):
             before, action = divmod(number, len(actions))
-            for token, weight in ((GOOD, g), (BAD, n - g)):
-                if weight > 0:
-                    found.append(decision(self.prompts[before], token, actions[action], weight))
+            for token, weight, stressed in ((GOOD, g, t), (BAD, n - g, n - t)):
+                if weight > 0 or stressed > 0:
+                    found.append(decision(self.prompts[before], token, actions[action], weight, stressed))
         return found
 
 
-def decision(told: Sequence[str], value: str, action: str, weight: float) -> View:
-    """One decision as a training sequence."""
-    return View((*told, value, action, END), (*[0.0] * len(told), weight, weight, 0.0))
+def decision(told: Sequence[str], value: str, action: str, weight: float, stressed: float) -> View:
+    """One decision as a training sequence, its action with the weight ``stressed``."""
+    return View((*told, value, action, END), (*[0.0] * len(told), weight, stressed, 0.0))
 
 
 def kind(told: Sequence[str], weight: float) -> View:
@@ -183,14 +207,18 @@ def estimates(
         here = np.flatnonzero((lengths == length).all(1))
         ids, starts = (np.array([some[place] for place in here]) for some in (told, begun))
         before[here], value[here], action[here] = likelihoods(network, ids, starts, *codes)
-    return reckoned(before, value, action, decisions)
+    return reckoned(before, value, action, decisions, book.setting.value.emphasis)
 
 
-def reckoned(before: np.ndarray, value: np.ndarray, action: np.ndarray, decisions: float) -> Estimates:
+def reckoned(
+    before: np.ndarray, value: np.ndarray, action: np.ndarray, decisions: float, emphasis: float = 1.0
+) -> Estimates:
     """Estimates from natural-log likelihoods: of the states, (n,), of good and bad after them, (n, 2), and of the actions
-    after both, (n, 2, actions)."""
+    after both, (n, 2, actions); ``emphasis``: see the module."""
     share = np.exp(value - np.logaddexp(value[:, :1], value[:, 1:]))
     taken = np.exp(action - np.logaddexp.reduce(action, axis=2, keepdims=True))
     joint = share[:, :, None] * taken
     whole = joint.sum(1)
-    return Estimates(share[:, 0], joint[:, 0] / whole, whole, decisions * np.exp(before)[:, None] * whole)
+    state = share[:, :1]
+    worth = state + (joint[:, 0] / whole - state) / emphasis
+    return Estimates(share[:, 0], worth, whole, decisions * np.exp(before)[:, None] * whole)

@@ -31,6 +31,9 @@ class Controller(ABC):
         ``minute``: since midnight of the first day.
         """
 
+    def gave(self, dose: Dose, announced: np.ndarray, interval: int) -> None:  # noqa: B027 -- most do not ask
+        """What the pumps then gave, U/min, and what had been ``announced``, g, each (n,)."""
+
 
 class BasalBolus(Controller):
     """What people with type-1 diabetes do: a constant basal rate, and with an announced meal a bolus for it, which corrects high
@@ -133,9 +136,25 @@ class PID(Controller):
         return Dose(basal, np.zeros_like(basal))
 
 
+class Hybrid(Controller):
+    """What hybrid closed loops do: the basal rate is that of a ``pid``, an announced meal has the bolus of a ``rule``."""
+
+    def __init__(self, rule: BasalBolus, pid: PID) -> None:
+        self.rule, self.pid = rule, pid
+
+    def reset(self) -> None:
+        """Nothing has been read yet."""
+        self.pid.reset()
+
+    def dose(self, reading: np.ndarray, announced: np.ndarray, minute: int, interval: int) -> Dose:
+        """The rate of the one, and the bolus of the other."""
+        bolus = self.rule.dose(reading, announced, minute, interval).bolus
+        return Dose(self.pid.dose(reading, announced, minute, interval).basal, bolus)
+
+
 def untuned(n: int) -> PID:
     """The PID of the examples of simglucose, the same for all of ``n`` patients and without a basal rate."""
     return PID(np.full(n, 1e-3), np.full(n, 1e-5), np.full(n, 1e-3), base=np.zeros(n))
 
 
-__all__ = ["PID", "BasalBolus", "BasalOnly", "Controller", "Dose", "untuned"]
+__all__ = ["PID", "BasalBolus", "BasalOnly", "Controller", "Dose", "Hybrid", "untuned"]

@@ -75,7 +75,10 @@ def summary(
     groups = patients.groups
     parts = {"all": np.ones(len(patients), dtype=bool)} | {name: groups == name for name in GROUPS}
     return {
-        part: {name: _mean(value[rows], patients.rows[rows], BETTER[name], resamples) for name, value in values.items()}
+        part: {
+            name: _mean(value[rows], patients.rows[rows], BETTER.get(name, ""), resamples)
+            for name, value in values.items()
+        }
         for part, rows in parts.items()
         if rows.any()
     }

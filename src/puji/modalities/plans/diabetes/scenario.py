@@ -95,6 +95,11 @@ def random(seeds: np.ndarray, days: int = 1) -> Scenario:
     return Scenario(minute, gram, gram)
 
 
+def quarters(scenario: Scenario, minutes: int = 15) -> Scenario:
+    """``scenario`` with meals that begin at whole quarters of an hour, when doses are decided."""
+    return replace(scenario, minute=np.round(scenario.minute / minutes).astype(np.int64) * minutes)
+
+
 def announce(scenario: Scenario, seeds: np.ndarray, error: float = 0.0, missed: float = 0.0) -> Scenario:
     """``scenario`` with announcements that are wrong.
 
@@ -113,4 +118,4 @@ def announce(scenario: Scenario, seeds: np.ndarray, error: float = 0.0, missed: 
     return replace(scenario, announced=told)
 
 
-__all__ = ["DAY", "FIXED", "MEALS", "Meal", "Scenario", "announce", "fixed", "random"]
+__all__ = ["DAY", "FIXED", "MEALS", "Meal", "Scenario", "announce", "fixed", "quarters", "random"]

@@ -1,0 +1,211 @@
+"""The closed loop of plans: what is told of a patient, logged care, rescue, the safety layer, and a plan that doses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import puji
+from puji.modalities.plans.diabetes import care, control, day, loop, scenario
+from puji.modalities.plans.diabetes.control import BasalBolus, Dose, Hybrid
+from puji.modalities.plans.diabetes.doses import ACTIONS, COLUMNS, Usual, Watch
+from puji.modalities.plans.diabetes.patients import patients
+from puji.modalities.plans.diabetes.pump import pump
+from puji.modalities.plans.diabetes.rescue import Habit, Rescue
+from puji.modalities.plans.diabetes.safeguard import WAITING, Guarded
+from puji.modalities.plans.diabetes.sensor import Sensor
+from puji.modalities.plans.diabetes.simulator import Simulator
+from puji.modalities.plans.page import page
+from puji.modalities.plans.setting import load_setting
+
+PEOPLE = ("adult#001", "child#003")
+SETTING, RULES = load_setting("diabetes")
+
+
+class Asking(control.Controller):
+    """Asks for what it is told to, by minute."""
+
+    def __init__(self, n: int, bolus: dict[int, float], basal: float = 0.0) -> None:
+        self.n, self.bolus, self.basal = n, bolus, basal
+        self.given: list[np.ndarray] = []
+
+    def dose(self, reading, announced, minute, interval):
+        return Dose(np.full(self.n, self.basal), np.full(self.n, self.bolus.get(minute, 0.0) / interval))
+
+    def gave(self, dose, announced, interval):
+        self.given.append((dose.basal + dose.bolus) * interval)
+
+
+@pytest.fixture(scope="module")
+def logged():
+    return care.episodes(2, days=2, seed=3, people=("adult#001", "child#003", "child#004"))
+
+
+def test_the_setting_has_the_actions_and_columns_of_the_code():
+    assert tuple(one.code for one in SETTING.actions) == ACTIONS
+    assert tuple(one.column for one in SETTING.observed) == COLUMNS
+
+
+def test_an_action_is_a_multiple_of_the_usual_dose():
+    people = patients(PEOPLE)
+    usual = Usual(people)
+    reading, announced = np.array([120.0, 240.0]), np.array([60.0, 40.0])
+    rule = BasalBolus(people).dose(reading, announced, 0, 1)
+    for code, share in (("m0", 0.0), ("m80", 0.8), ("m140", 1.4)):
+        rate, bolus = usual.dose(np.full(2, ACTIONS.index(code)), reading, announced)
+        assert bolus == pytest.approx(share * rule.bolus) and rate == pytest.approx(people.basal)
+    rate, bolus = usual.dose(np.full(2, ACTIONS.index("b250")), reading, np.zeros(2))
+    assert rate == pytest.approx(2.5 * people.basal) and not bolus.any()
+
+
+def test_boluses_are_possible_for_meals_and_for_high_glucose_only():
+    usual = Usual(patients(PEOPLE))
+    possible = usual.possible(np.array([120.0, 240.0]), np.zeros(2))
+    kinds = np.array([code[0] for code in ACTIONS])
+    assert not possible[:, kinds == "m"].any() and possible[:, kinds == "b"].all()
+    assert possible[:, kinds == "c"].tolist() == [[False, False], [True, True]]
+    assert (usual.possible(np.array([120.0, 240.0]), np.full(2, 30.0)) == (kinds == "m")).all()
+
+
+def test_what_a_pump_knows():
+    people = patients(PEOPLE)
+    watch = Watch(people)
+    for reading in (100.0, 105.0, 110.0, 115.0):
+        watch.read(np.full(2, reading))
+    told = watch.columns(np.array([0.0, 30.0]))
+    assert told[:, 0] == pytest.approx(115) and told[:, 1] == pytest.approx(15)
+    assert told[:, 2] == pytest.approx(0) and np.isnan(told[:, 3]).all()
+    rise = 30 * people.column("correction_factor") / people.column("carbohydrate_ratio")
+    assert math.isnan(told[0, 4]) and told[1, 4] == pytest.approx(rise[1])
+    # A unit beyond the basal rate would lower glucose by the correction factor, and acts within hours.
+    watch.gave(Dose(people.basal, np.full(2, 1 / 5)), np.zeros(2), 5)
+    on_board = [watch.columns(np.zeros(2))[:, 2] / people.column("correction_factor")]
+    for _ in range(72):
+        watch.gave(Dose(people.basal, np.zeros(2)), np.zeros(2), 5)
+        on_board.append(watch.columns(np.zeros(2))[:, 2] / people.column("correction_factor"))
+    course = np.array(on_board)
+    assert course[0] == pytest.approx(1, abs=0.01) and (np.diff(course, axis=0) < 0).all() and (course[-1] < 0.02).all()
+
+
+def test_logged_care_tells_decisions_of_logged_patients(logged):
+    assert care.episodes(2, days=2, seed=3, people=("adult#001", "child#003", "child#004")) == logged
+    for one in logged:
+        assert one.features[0] in one.subject and one.outcome in ("continues", "ended")
+        assert len(one.steps) == 192 or one.outcome == "ended"
+        for step in one.steps:
+            assert step.action in ACTIONS and 0 <= step.reward <= 0.05
+            assert (step.values[4] is not None) == step.action.startswith("m")
+    taken = {step.action for one in logged for step in one.steps}
+    assert len(taken) >= len(ACTIONS) - 2
+
+
+def test_people_who_do_not_count_announce_nothing():
+    never = care.episodes(1, days=1, seed=1, people=PEOPLE, care=care.Care(uncounting=1.0))
+    assert all(step.values[4] is None and step.values[3] is None for one in never for step in one.steps)
+    assert {one.features[1] for one in never} == {care.NOT_COUNTING}
+
+
+def test_cost_is_that_of_risk_and_low_glucose_counts_more():
+    found = care.cost(np.array([54.0, 70.0, 112.5, 180.0, 250.0, 400.0]))
+    assert ((found >= 0) & (found <= 1)).all() and found[2] < 0.001
+    assert found[0] == 1 and found[1] > 3 * found[3] and found[4] > found[3] > 0
+
+
+def test_low_glucose_is_treated_when_it_is_noticed():
+    people = patients(PEOPLE)
+    always = Rescue(people, np.arange(2), 60, habit=Habit(awake=1.0, asleep=1.0))
+    eaten = np.array([always.eaten(np.array([65.0, 75.0]), minute) for minute in range(0, 60, 5)])
+    assert eaten[:, 1].sum() == 0
+    assert np.flatnonzero(eaten[:, 0]).tolist() == [0, 3, 6, 9] and eaten[0, 0] == 15.0  # every quarter of an hour
+    never = Rescue(people, np.arange(2), 60, habit=Habit(awake=0.0, asleep=0.0))
+    assert not any(never.eaten(np.full(2, 50.0), minute).any() for minute in range(0, 60, 5))
+    child = Rescue(patients(["child#003"]), np.arange(1), 60, habit=Habit(asleep=1.0))
+    assert child.eaten(np.array([60.0]), 0)[0] == round(0.3 * patients(["child#003"]).column("BW")[0])
+
+
+def test_the_loop_serves_rescue_and_tells_what_was_given():
+    people = patients(["child#003"])
+    controller = Asking(1, {0: 5.0})
+    rescue = Rescue(people, np.array([0]), 360, habit=Habit(awake=1.0, asleep=1.0))
+    meals = scenario.Scenario(*(np.zeros((1, 1)) for _ in range(3)))
+    runs = [
+        loop.run(
+            controller,
+            Simulator(people),
+            meals,
+            Sensor("GuardianRT", np.array([0]), 360),
+            pump("Insulet"),
+            360,
+            rescue=eats,
+        )
+        for eats in (rescue, None)
+    ]
+    assert runs[0].rescue.sum() > 0 and runs[1].rescue.sum() == 0
+    assert runs[0].glucose[0, -1] > runs[1].glucose[0, -1]
+    assert np.array(controller.given[:72])[:, 0] == pytest.approx((runs[0].basal + runs[0].bolus)[0] * 5)
+
+
+def guarded(readings: list[float], bolus: dict[int, float], basal: float = 0.01) -> np.ndarray:
+    """U given every five minutes, where sensors show ``readings``."""
+    people = patients(["adult#001"])
+    controller = Guarded(Asking(1, bolus, basal), people, RULES)
+    given = []
+    for place, reading in enumerate(readings):
+        dose = controller.dose(np.array([reading]), np.zeros(1), 5 * place, 5)
+        controller.gave(dose, np.zeros(1), 5)
+        given.append(float(5 * (dose.basal + dose.bolus)[0]))
+    return np.array(given)
+
+
+def test_no_insulin_at_low_glucose_and_a_meal_bolus_comes_later():
+    given = guarded([65.0, 65.0, 80.0, 80.0], {0: 4.0})
+    assert given.tolist() == pytest.approx([0.0, 0.0, 4.05, 0.05])
+    late = guarded([65.0] * (WAITING // 5 + 2) + [80.0], {0: 4.0})
+    assert late[-1] == pytest.approx(0.05)  # too late for it
+
+
+def test_insulin_in_three_hours_is_limited():
+    weight = patients(["adult#001"]).column("BW")[0]
+    most = 0.7 * weight
+    given = guarded([200.0] * 40, dict.fromkeys(range(0, 200, 5), 20.0))
+    for start in range(len(given)):
+        assert given[start : start + 36].sum() <= most + 1e-3
+    assert given[0] == pytest.approx(20.05) and given.sum() > 0.9 * most
+
+
+def test_a_hybrid_gives_the_rate_of_the_one_and_the_bolus_of_the_other():
+    people = patients(PEOPLE)
+    rule, pid = BasalBolus(people), control.untuned(2)
+    reading, announced = np.array([160.0, 100.0]), np.array([50.0, 0.0])
+    expected = pid.dose(reading, announced, 0, 5).basal
+    pid.reset()
+    found = Hybrid(rule, pid).dose(reading, announced, 0, 5)
+    assert found.basal == pytest.approx(expected)
+    assert found.bolus == pytest.approx(rule.dose(reading, announced, 0, 5).bolus)
+
+
+def test_from_logs_to_a_plan(tmp_path):
+    """What `puji fit plans --setting diabetes` does, a day under the plan, and its page."""
+    care.write(tmp_path / "care.ndjson", 1, days=1)
+    model = puji.fit(
+        "plans",
+        tmp_path / "care.ndjson",
+        epochs=5,
+        out=tmp_path / "model",
+        setup={"setting": "diabetes", "rounds": 2, "episodes": 0},
+        settings={"progress": False, "compile": False, "precision": "fp32", "batch_tokens": 512},
+    )
+    usual, planned, made = day.lived(model, "child#009", 1, least=1)
+    assert usual.glucose.shape == planned.glucose.shape == (1, 289)
+    assert made.now is not None and made.chosen is not None and made.chosen.verdict.rules
+    people = patients(["child#009"])
+    basal = [one.dose for one in made.now.orders if one.dose.unit.endswith("/h")]
+    assert basal[0].value == pytest.approx(60 * people.basal[0], abs=0.006)  # boluses come with the usual rate
+    for language in ("en", "zh"):
+        assert str(day.drawn(usual, planned, language=language)).startswith("<svg")
+    assert "child#009" in page(made, "en", [day.section("child#009", usual, planned)])
+    # Who does not know the patient's usual doses recommends none.
+    answer = model.predict(model.modality.parse("110 0 0 ? ? -"), unfamiliar="answer")
+    assert answer.estimates.plan.abstained == "plans.abstained.no_orders"

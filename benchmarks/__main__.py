@@ -28,6 +28,7 @@ SUITES = (
     "diabetes_simulator",
     "diabetes",
     "sepsis",
+    "plans_weights",
     "streams",
     "calibration",
 )

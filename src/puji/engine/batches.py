@@ -59,7 +59,7 @@ class Ends(NamedTuple):
 
 
 STRIDE = 8
-"""Widths are padded to a multiple of this: few shapes, so that a compiled step is reused."""
+"""Widths above this are padded to a multiple of it: few shapes, so that a compiled step is reused."""
 POOL = 64
 """Batches that are sorted by length together. Larger: less padding; smaller: less memory and shorter pauses."""
 
@@ -113,14 +113,19 @@ class Batch:
         return self.ids[rows], weights, allowed, None if self.ends is None else self.ends.of(rank, ranks)
 
 
+def padded(width: int) -> int:
+    """The width to which sequences that predict at most ``width`` tokens are padded."""
+    return width if width <= STRIDE else -(-width // STRIDE) * STRIDE
+
+
 def rows_of(width: int, tokens: int) -> int:
     """Rows of a batch of padded ``width`` that hold about ``tokens`` tokens without padding: one shape per width."""
-    return max(1, round(tokens / (width - (STRIDE - 1) / 2)))
+    return max(1, round(tokens / (width if width <= STRIDE else width - (STRIDE - 1) / 2)))
 
 
 def collate(sequences: Sequence[Weighted], after: Position = Position(), epochs: float = 0.0) -> Batch:
-    """Pad ``sequences`` to one width, a multiple of `STRIDE` plus the token that the last place predicts."""
-    width = -(-max(len(one.ids) - 1 for one in sequences) // STRIDE) * STRIDE
+    """Pad ``sequences`` to one width (`padded`), plus the token that the last place predicts."""
+    width = padded(max(len(one.ids) - 1 for one in sequences))
     ids = np.zeros((len(sequences), width + 1), dtype=np.int64)
     weights = np.zeros((len(sequences), width + 1), dtype=np.float32)
     masks = [one.allowed for one in sequences if one.allowed is not None]
@@ -184,8 +189,7 @@ def cut(sequences: Sequence[Weighted], tokens: int) -> list[list[Weighted]]:
     batches = []
     at = 0
     while at < len(ordered):
-        width = -(-(len(ordered[at].ids) - 1) // STRIDE) * STRIDE
-        rows = rows_of(width, tokens)
+        rows = rows_of(padded(len(ordered[at].ids) - 1), tokens)
         batches.append(list(ordered[at : at + rows]))
         at += rows
     return batches

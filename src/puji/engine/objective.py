@@ -39,19 +39,27 @@ class Objective(nn.Module):
             self.network.set_attn_implementation(wanted)
 
     def forward(self, ids: Tensor, weights: Tensor, allowed: Tensor | None = None, ends: Ends | None = None) -> Tensor:
-        """Shapes as in `Batch`. Padding stands on the right, where causal attention ignores it."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            logits = self.network(input_ids=ids[:, :-1], use_cache=False).logits
-        width = logits.shape[1]
-        logits = logits.float().flatten(0, 1)
-        losses = F.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
-        if allowed is not None and self.forbidden != 1:
-            masked = logits.masked_fill(~unpacked(allowed[:, 1:].flatten(0, 1), logits.shape[-1]), -torch.inf)
-            losses = losses + (self.forbidden - 1) * (logits.logsumexp(-1) - masked.logsumexp(-1))
-        total = (losses * weights[:, 1:].flatten()).sum()
+        """Shapes as in `Batch`. Padding stands on the right, where causal attention ignores it.
+
+        The output product, often half of the work, is computed only for the places that count.
+        """
+        counted = weights[:, 1:].flatten()
+        needed = counted != 0
         if ends is not None:
-            told = logits[ends.rows * width + ends.places].log_softmax(-1)
-            total = total - (told[ends.owners, ends.ids] * ends.weights).sum()
+            told = ends.rows * (ids.shape[1] - 1) + ends.places
+            needed = needed.index_fill(0, told, True)
+        places = needed.nonzero().squeeze(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            hidden = self.network.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+            logits = self.network.lm_head(hidden.flatten(0, 1)[places]).float()
+        losses = F.cross_entropy(logits, ids[:, 1:].flatten()[places], reduction="none")
+        if allowed is not None and self.forbidden != 1:
+            masked = logits.masked_fill(~unpacked(allowed[:, 1:].flatten(0, 1)[places], logits.shape[-1]), -torch.inf)
+            losses = losses + (self.forbidden - 1) * (logits.logsumexp(-1) - masked.logsumexp(-1))
+        total = (losses * counted[places]).sum()
+        if ends is not None:
+            spoken = logits[torch.searchsorted(places, told)].log_softmax(-1)
+            total = total - (spoken[ends.owners, ends.ids] * ends.weights).sum()
         return total
 
 

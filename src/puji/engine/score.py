@@ -125,10 +125,11 @@ def embed(
 def _check(network: LlamaForCausalLM, ids_list: Sequence[Sequence[int]], headers: Sequence[int] | None) -> None:
     if headers is not None and len(headers) != len(ids_list):
         raise ValueError(f"{len(headers)} headers for {len(ids_list)} sequences")
+    size, context = network.config.vocab_size, network.config.max_position_embeddings
     for i, ids in enumerate(ids_list):
-        if not all(0 <= token < network.config.vocab_size for token in ids):
+        if not all(0 <= token < size for token in ids):
             raise ValueError(f"sequence {i} has ids outside the vocabulary")
-        window.check(headers[i] if headers else 0, len(ids), network.config.max_position_embeddings)
+        window.check(headers[i] if headers else 0, len(ids), context)
 
 
 def _picked(network: LlamaForCausalLM, hidden: Tensor, targets: Tensor) -> Tensor:

@@ -95,7 +95,8 @@ def plan(
     base: dict[str, Any] = {"patient": patient, "made": made or datetime.now(UTC), "maker": maker, "names": names}
     ordered = any(one.orders for one in setting.actions)
     if safety is None or not allowed or not ordered:
-        told = tuple(alternative for _, alternative in pairs[: ask.alternatives + 1])
+        usual = sorted(alternatives, key=lambda one: -one.support.cases)
+        told = tuple(usual[: ask.alternatives + 1])
         most = max((one.support.cases for one, _ in passed), default=0)
         why: Mapping[str, Any] = {}
         if safety is None:
@@ -108,7 +109,9 @@ def plan(
             reason = "plans.abstained.vetoed"
         return Plan(**base, alternatives=told, abstained=reason, why=why)
     best, chosen = allowed[0]
-    others = tuple(alternative for one, alternative in pairs if one is not best)[: ask.alternatives]
+    # What the logs support comes before what they hardly hold, and both from the best on.
+    ranked = sorted(pairs, key=lambda pair: pair[0].support.cases < ask.least)
+    others = tuple(alternative for one, alternative in ranked if one is not best)[: ask.alternatives]
     return Plan(
         **base, now=Step(chosen.verdict.orders, branches=follow(best.place)), chosen=chosen, alternatives=others
     )
@@ -118,7 +121,12 @@ def _judged(setting: Setting, safety: Safety | None, one: Considered, facts: Fac
     proposed = orders(setting, one.place)
     verdict = Verdict(proposed) if safety is None else safety.check(facts, proposed)
     outcome = Outcome("value", one.estimate, setting.value.hours, setting.value.better)
-    return Alternative(proposed, outcome, one.support, verdict)
+    return Alternative(proposed, outcome, one.support, verdict, dict(setting.actions[one.place].name))  # type: ignore[arg-type]
+
+
+def unfamiliar(names: Names, maker: Maker, patient: str) -> Plan:
+    """The plan for a patient who is unlike the training data: none, and why."""
+    return Plan(patient, datetime.now(UTC), maker, abstained="plans.abstained.unfamiliar", names=names)
 
 
 def advice(setting: Setting, found: Estimates, made: Plan) -> Advice:
@@ -141,7 +149,7 @@ def advice(setting: Setting, found: Estimates, made: Plan) -> Advice:
 
 
 def load_facts(path: str | None) -> Facts:
-    """The patient's facts from a JSON file, with the fields of `Facts`; amounts as "70 kg", "5 ug/kg/min". None: nothing is
+    """The patient's facts from a JSON file, with the fields of `Facts`; doses as "5 ug/kg/min". None: nothing is
     known.
 
     Raises Invalid for a file that is none.

@@ -16,13 +16,13 @@ from puji.modalities.plans.book import GOOD, PLAN, Book, action_token, load_desc
 from puji.modalities.plans.diabetes.public import get_diabetes_care
 from puji.modalities.plans.episode import Episode, Step, checked, typed
 from puji.modalities.plans.grammar import EpisodeGrammar
-from puji.modalities.plans.plan import Maker
+from puji.modalities.plans.plan import Maker, Plan
 from puji.modalities.plans.read import read
 from puji.modalities.plans.safety import Rules, Safety
 from puji.modalities.plans.setting import Setting, load_setting
 from puji.modalities.plans.tokens import body, parsed
 from puji.modalities.plans.value import Decisions, Estimates, estimates, prompt
-from puji.modality import Answer, Candidates, Grammar, Modality, Raw, View
+from puji.modality import Answer, Assessment, Candidates, Grammar, Modality, Raw, View
 
 
 class Plans(Modality[Episode]):
@@ -31,6 +31,7 @@ class Plans(Modality[Episode]):
     name: ClassVar[str] = "plans"
     start: ClassVar[str] = PLAN
     size: ClassVar[str] = "nano"
+    settings: ClassVar[Mapping[str, Any]] = {"batch_tokens": 550}
     context: ClassVar[int] = 512
     Conditions: ClassVar[type[BaseModel]] = conditions.Conditions
     Ask: ClassVar[type[BaseModel]] = conditions.Ask
@@ -124,8 +125,13 @@ class Plans(Modality[Episode]):
         yield from self._decisions([record])
 
     def pool(self, records: Sequence[Episode], training: bool = True) -> Sequence[View]:
-        """The distinct decisions of all records, weighted by how often they were met, and of some the whole episodes."""
-        whole = records[: self.episodes] if training else ()
+        """The distinct decisions of all records, weighted by how often they were met, and of some the whole episodes.
+
+        No loss is watched: advantages are learned last, and what is noise in them is shrunk, not stopped early.
+        """
+        if not training:
+            return ()
+        whole = records[: self.episodes]
         if not any(known is records for known, _ in self._logged):  # the same in each round
             self._logged.append((records, Decisions.of(self.book, records)))
         return [*self._decisions(records), *(View(self.encode(record)) for record in whole)]
@@ -217,6 +223,12 @@ class Plans(Modality[Episode]):
         told = prompt(self.book, now, len(now.steps) - 1)
         return [*told, GOOD], {action_token(one.code): float(one.code == name) for one in self.setting.actions}
 
+    def demo(self, model: Any, seed: int = 0) -> list[Any]:
+        """What `puji demo` shows, as sections of the gallery."""
+        from puji.modalities.plans.demo import demo
+
+        return demo(model, seed)
+
     # -- step 5: postprocess -----------------------------------------------------------------------------------------
 
     def postprocess(self, tokens: Sequence[str], prompt: Sequence[str] = ()) -> Episode:
@@ -258,21 +270,35 @@ class Plans(Modality[Episode]):
         """What is predicted of each action, with its interval and support."""
         from puji.modalities.plans.draw import alternatives
 
-        made = getattr(answer.estimates, "plan", None)
-        if made is None:
-            return {}
+        made = self._plan(record, answer)
         return {"image/svg+xml": alternatives(made), "image/png": alternatives(made, "png")}
+
+    def _plan(self, record: Episode, answer: Answer) -> Plan:
+        found: Plan | None = getattr(answer.estimates, "plan", None)
+        return found or advise.unfamiliar(self.setting.names(self.rules), maker(), record.subject)
 
     def tell_answers(self, pairs: Iterable[tuple[Episode, Answer]], target: Path) -> Iterator[str]:
         """The plans as FHIR R4, one resource a line, or (.html) as pages for a clinician."""
         from puji.modalities.plans.careplan import care_plans
         from puji.modalities.plans.page import page
 
-        made = [plan for _, answer in pairs if (plan := getattr(answer.estimates, "plan", None)) is not None]
+        made = [self._plan(record, answer) for record, answer in pairs]
         if target.suffix.lower() == ".html":
             yield from (page(plan) for plan in made)
         else:
             yield from care_plans(made)
+
+    def assess(
+        self,
+        model: Any,
+        records: Sequence[Episode],
+        ask: BaseModel,
+        step: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Assessment:
+        """Off-policy evaluation of the plans, see assess.py."""
+        from puji.modalities.plans.assess import assess
+
+        return assess(model, records, ask if isinstance(ask, conditions.Ask) else conditions.Ask())
 
 
 def maker() -> Maker:

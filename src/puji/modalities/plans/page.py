@@ -29,12 +29,24 @@ class Spoken(Text):
 
 def page(plan: Plan, language: str | None = None, more: Sequence[Section] = ()) -> str:
     """The whole HTML page, opening in ``language``, with ``more`` behind what the plan tells."""
-    sections = [_now(plan), _considered(plan), _safety(plan), _later(plan), _why(plan)]
     digests = sorted({one.verdict.rules for one in plan.considered if one.verdict.rules})
     card = {"patient": plan.patient, **asdict(plan.maker), "safety rules": ", ".join(digests)}
-    chapter = Chapter("plans", card, [*(one for one in sections if one is not None), *more])
+    chapter = Chapter("plans", card, [*parts(plan).values(), *more])
     made = plan.made.isoformat(sep=" ", timespec="minutes")
     return gallery.page([chapter], language or current(), date=made, kind="plans.page")
+
+
+def parts(plan: Plan) -> dict[str, Section]:
+    """The sections of the page by name, in their order: "now" or "none", "considered", "safety", "later", "why"; those of which
+    there is something to tell."""
+    named = {
+        "none" if plan.now is None else "now": _now(plan),
+        "considered": _considered(plan),
+        "safety": _safety(plan),
+        "later": _later(plan),
+        "why": _why(plan),
+    }
+    return {name: section for name, section in named.items() if section is not None}
 
 
 def _say(tell: Callable[..., str], *about: Any) -> Spoken:
@@ -69,7 +81,7 @@ def _considered(plan: Plan) -> Section | None:
         return None
     rows = [
         {
-            "action": _say(words.brief, one.orders, plan),
+            "action": _say(words.titled, one, plan),
             "predicted": _say(words.interval, one.outcome),
             "cases": one.support.cases,
             "verdict": Text(f"plans.outcome.{one.verdict.outcome}"),

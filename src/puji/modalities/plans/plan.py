@@ -159,12 +159,14 @@ class Alternative:
     """An action that was considered: as it was ``proposed``, and what the rules say about it.
 
     ``outcome`` and ``support`` are those of ``orders``: of what the rules leave, and of the proposal where they veto it.
+    ``title``: language -> what the setting calls the action, where that says more than its orders: a level of doses.
     """
 
     proposed: tuple[Order, ...]
     outcome: Outcome
     support: Support
     verdict: Verdict
+    title: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def orders(self) -> tuple[Order, ...]:

@@ -125,7 +125,8 @@ class Decisions:
         return value.shares(np.where(np.isnan(found), self.reward + value.discount * worth[self.after], found))
 
     def views(self, book: Book, labels: np.ndarray, values: np.ndarray | None = None) -> list[View]:
-        """Each distinct decision as two training sequences, good and bad, weighted by how often it was met and its mean label.
+        """How often decisions of each kind were met, and each distinct decision as two training sequences, good and bad, weighted
+        by how often it was met and its mean label.
 
         ``values``: what prompts are worth, (prompts,), from which advantages are told with the setting's emphasis.
         """
@@ -138,23 +139,18 @@ class Decisions:
             base = base + (labels - values[self.before]).mean()
             told = count * np.clip(base + book.setting.value.emphasis * (good / count - base), 0.0, 1.0)
         met = np.bincount(self.before, minlength=len(self.prompts))
-        found = []
-        if book.setting.history:  # what is told of earlier steps says nothing of how often states are met
-            found += [kind(told, float(n)) for told, n in zip(self.kinds, met.tolist(), strict=True) if n]
+        found = [kind(one, float(n)) for one, n in zip(self.kinds, met.tolist(), strict=True) if n]
         for number, n, g, t in zip(pair.tolist(), count.tolist(), good.tolist(), told.tolist(), strict=True):
             before, action = divmod(number, len(actions))
-            counted = 0 if book.setting.history else len(self.kinds[before])
             for token, weight, stressed in ((GOOD, g, t), (BAD, n - g, n - t)):
                 if weight > 0 or stressed > 0:
-                    found.append(decision(self.prompts[before], counted, token, actions[action], weight, stressed))
+                    found.append(decision(self.prompts[before], token, actions[action], weight, stressed))
         return found
 
 
-def decision(told: Sequence[str], counted: int, value: str, action: str, weight: float, stressed: float) -> View:
-    """One decision as a training sequence, its action with the weight ``stressed``; the first ``counted`` tokens are learned,
-    too: how often they are met."""
-    weights = [weight if 0 < place < counted else 0.0 for place in range(len(told))]
-    return View((*told, value, action, END), (*weights, weight, stressed, 0.0))
+def decision(told: Sequence[str], value: str, action: str, weight: float, stressed: float) -> View:
+    """One decision as a training sequence, its action with the weight ``stressed``."""
+    return View((*told, value, action, END), (*[0.0] * len(told), weight, stressed, 0.0))
 
 
 def kind(told: Sequence[str], weight: float) -> View:

@@ -86,6 +86,13 @@ def outcome(one: Outcome, plan: Plan, language: str) -> str:
     return translate("plans.predicted", language, interval=interval(one, language), **told)
 
 
+def titled(one: Alternative, plan: Plan, language: str) -> str:
+    """An action as the setting calls it, and the orders that stand for it."""
+    told = brief(one.orders, plan, language)
+    title = one.title.get(language)
+    return translate("plans.titled", language, title=title, orders=told) if title and one.orders else title or told
+
+
 def whose(plan: Plan, told: str, language: str) -> str:
     """What is told about a plan, with for whom it is, where that is known."""
     return translate("plans.whose", language, patient=plan.patient, told=told) if plan.patient else told
@@ -95,9 +102,21 @@ def expected(plan: Plan, language: str) -> str:
     """For whom the recommendation is, what is expected of it, how logged care covers it, and whether rules reduced it."""
     if plan.chosen is None:
         return ""
-    texts = [outcome(plan.chosen.outcome, plan, language), support(plan.chosen, language)]
+    title = plan.chosen.title.get(language)
+    texts = [title] if title else []
+    texts += [outcome(plan.chosen.outcome, plan, language), support(plan.chosen, language)]
+    if rivals := sum(rivalled(one, plan.chosen) for one in plan.alternatives):
+        texts.append(translate("plans.rivals", language, count=rivals))
     texts += [translate("plans.outcome.reduced", language)] if plan.chosen.verdict.outcome == "reduced" else []
     return whose(plan, translate("plans.semicolon", language).join(texts), language)
+
+
+def rivalled(one: Alternative, chosen: Alternative) -> bool:
+    """Whether an alternative that may be given is as good as the recommended action within its interval."""
+    if one.verdict.outcome == "vetoed" or one.outcome.name != chosen.outcome.name:
+        return False
+    found, value = one.outcome.estimate, chosen.outcome.estimate.value
+    return found.high >= value if chosen.outcome.better == "up" else found.low <= value
 
 
 def reason(plan: Plan, language: str) -> str:
@@ -171,4 +190,5 @@ def origin(plan: Plan, language: str) -> str:
     maker = plan.maker
     when = plan.made.isoformat(sep=" ", timespec="minutes")
     told = {"name": maker.name, "version": maker.version, "commit": maker.commit[:12], "weights": maker.weights[:12]}
-    return translate("plans.origin", language, made=when, **told)
+    key = "plans.origin" if maker.commit or maker.weights else "plans.origin.short"
+    return translate(key, language, made=when, **told)

@@ -1,0 +1,91 @@
+"""The released plans: what the weights know of the sepsis logs, not only that they load."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import puji
+from puji.modalities.plans.demo import FACTS, PATIENT, RARE, demo, plan
+from puji.modalities.plans.episode import Episode, Step
+from puji.modalities.plans.fhir_check import check
+from puji.modalities.plans.value import prompt
+from puji.modalities.plans.words import expected
+
+
+@pytest.fixture(scope="module")
+def model():
+    return puji.load("plans")
+
+
+@pytest.fixture(scope="module")
+def says(model):
+    """Of all states."""
+    book = model.modality.book
+    every = [Episode("", (Step(state),)) for state in book.states]
+    kinds = [book.kind(one, one.steps[0]) for one in every]
+    return model.modality.estimates(model, [prompt(book, one, 0) for one in every], kinds)
+
+
+def test_the_weights_know_how_often_states_and_actions_were_logged(model, says):
+    assert len(model.modality.book.states) > 700 and model.modality.decisions > 80_000
+    assert says.support.sum() == pytest.approx(model.modality.decisions, rel=0.02)
+    # The clinicians of ICU-Sepsis take few of the 25 actions in a state.
+    assert 3 < np.median((says.support >= 5).sum(1)) < 15
+
+
+def test_states_are_told_apart_by_what_became_of_their_patients(says):
+    visits = says.support.sum(1)
+    mean = float((visits * says.state).sum() / visits.sum())
+    assert 0.7 < mean < 0.85, "logged care saves 78 %"
+    assert np.sqrt((visits * (says.state - mean) ** 2).sum() / visits.sum()) > 0.05
+
+
+def test_what_is_recommended_is_supported_and_let_pass(model):
+    made = plan(model, PATIENT)
+    assert made.chosen is not None and made.chosen.support.cases >= 20 and made.chosen.verdict.outcome != "vetoed"
+    assert 0.5 < made.chosen.outcome.estimate.low < made.chosen.outcome.estimate.value < 1
+    values = [one.outcome.estimate.value for one in made.considered if one.support.cases >= 20]
+    assert values[0] == max(values)
+
+
+def test_without_support_or_facts_nothing_is_recommended(model):
+    assert plan(model, RARE).abstained == "plans.abstained.support"
+    assert plan(model, PATIENT, least=100_000).abstained == "plans.abstained.support"
+    blind = model.predict(PATIENT, unfamiliar="answer").estimates.plan
+    assert blind.abstained == "plans.abstained.vetoed"  # nobody knows whether this is an adult, or allergic
+
+
+def test_the_plan_is_fhir(model, tmp_path):
+    answer = model.predict(PATIENT, patient=str(FACTS), unfamiliar="answer")
+    told = "".join(model.modality.tell_answers([(model.record(PATIENT), answer)], tmp_path / "plan.ndjson"))
+    for line in told.splitlines():
+        assert check(json.loads(line)) == []
+
+
+def test_what_the_demo_shows(model):
+    titles = [section.title.text("en") for section in demo(model, 0)]
+    assert titles[0] == "A plan for one patient" and "Recommended now" in titles
+    shown = demo(model, 0)
+    assert sum(len(section.figures) for section in shown) >= 2
+
+
+def test_an_unfamiliar_patient_gets_a_page_and_fhir_that_say_so(model, tmp_path):
+    answer = model.predict(RARE, patient=str(FACTS))
+    assert answer.familiar is False and not answer.estimates
+    page = "".join(model.modality.tell_answers([(model.record(RARE), answer)], tmp_path / "plan.html"))
+    assert "unlike those in the training data" in page and "与训练数据" in page and "Recommended now" not in page
+    told = "".join(model.modality.tell_answers([(model.record(RARE), answer)], tmp_path / "plan.ndjson"))
+    assert all(check(json.loads(line)) == [] for line in told.splitlines()) and "MedicationRequest" not in told
+
+
+def test_a_recommendation_says_how_many_may_be_as_good(model):
+    made = plan(model, PATIENT)
+    least = made.chosen.outcome.estimate.value
+    rivals = [
+        one for one in made.alternatives if one.outcome.estimate.high >= least and one.verdict.outcome != "vetoed"
+    ]
+    assert rivals and expected(made, "en").startswith("more than 530 mL of fluid, no vasopressor; ")
+    assert f"{len(rivals)} of the alternatives may be as good" in expected(made, "en")

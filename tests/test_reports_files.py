@@ -124,7 +124,7 @@ def model(tmp_path_factory):
     lines += ["心影增大。双肺清晰。未见气胸。,心影增大。"] * 20 + ["双肺清晰。心影不大。未见气胸。,未见异常。"] * 20
     source.write_bytes("\n".join(lines).encode("gb18030"))
     options = {"progress": False, "precision": "fp32", "batch_tokens": 512, "compile": False, "dropout": 0.0}
-    return puji.fit("reports", source, epochs=12, size="nano", out=folder / "nano", settings=options)
+    return puji.fit("reports", source, epochs=30, size="nano", out=folder / "nano", settings=options)
 
 
 def test_a_model_of_chinese_reports_drafts_what_was_found(model):

@@ -49,9 +49,10 @@ def spoken(given: Given, language: str) -> str:
     """A finding of the input for people: its name, qualifiers and state; of the machine's, the probability."""
     text = named(given.name, language)
     if given.qualifiers:
-        text += f" ({', '.join(qualifier_in(one, language) for one in given.qualifiers)})"
+        told = translate("cli.comma", language).join(qualifier_in(one, language) for one in given.qualifiers)
+        text = translate("reports.qualified", language, name=text, qualifiers=told)
     if given.state != "present":
-        text += f": {translate(f'reports.state.{given.state}', language)}"
+        text += f"{translate('reports.colon', language)}{translate(f'reports.state.{given.state}', language)}"
     if given.source == "machine":
         text += f" [{translate('reports.machine.mark', language, probability=f'{given.probability or 0:.0%}')}]"
     return text

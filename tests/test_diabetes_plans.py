@@ -192,7 +192,7 @@ def test_from_logs_to_a_plan(tmp_path):
     model = puji.fit(
         "plans",
         tmp_path / "care.ndjson",
-        epochs=5,
+        epochs=15,
         out=tmp_path / "model",
         setup={"setting": "diabetes", "rounds": 2, "episodes": 0},
         settings={"progress": False, "compile": False, "precision": "fp32", "batch_tokens": 512},

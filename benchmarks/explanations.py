@@ -21,6 +21,7 @@ from puji.engine.faithfulness import (
 )
 from puji.engine.target import Target
 
+PROPERTIES = ("logp", "tpsa")
 METHODS = ("integrated_gradients", "occlusion", "occlusion:delete")
 
 
@@ -95,7 +96,7 @@ def atom_parts(smiles: str) -> dict[str, NDArray[np.float64]]:
     return {"logp": logp[:heavy], "tpsa": tpsa}
 
 
-def molecules(model: Any, smiles: Sequence[str], properties: Sequence[str]) -> dict[str, Any]:
+def molecules(model: Any, smiles: Sequence[str], properties: Sequence[str] = PROPERTIES) -> dict[str, Any]:
     """Faithfulness of the shipped model's explanations, and their rank correlation with the true parts of the atoms.
 
     Two tokens stand for no evidence in turn: that of the modality, which is what `puji explain` uses, and padding. An atom's
@@ -150,7 +151,6 @@ def run(quick: bool) -> dict[str, Any]:
     smiles = [molecule.smiles for molecule in sources(quick, 100)]
     if quick:
         smiles = [min(smiles, key=len)]
-    properties = ("logp",) if quick else ("logp", "tpsa")
-    found = molecules(puji.load("molecules"), smiles, properties)
+    found = molecules(puji.load("molecules"), smiles, PROPERTIES[: 1 if quick else None])
     result = {"planted": planted_truth(quick), "molecules": found}
     return dict(rounded(result))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import puji
+from puji.modality import Metric
 from puji.training import commit, machine
 
 HERE = Path(__file__).parent
@@ -61,6 +62,26 @@ def read(suite: str) -> dict[str, Any] | None:
     """A suite's full results; None if it has not run."""
     path = RESULTS / f"{suite}.json"
     return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+UNWATCHED: dict[str, Any] = {
+    "compile": False,
+    "precision": "fp32",
+    "progress": False,
+    "log_every": 100_000,
+    "save_every": 1e9,
+}
+"""Settings of a training that nobody watches and that is not gone on with."""
+
+
+def intervals(told: dict[str, dict[str, Metric]]) -> dict[str, Any]:
+    """Value and interval of each part's metrics, as plain values for JSON."""
+    return {part: {name: [one.value, one.low, one.high] for name, one in found.items()} for part, found in told.items()}
+
+
+def with_intervals(metrics: dict[str, Metric]) -> dict[str, Any]:
+    """Metrics with their intervals, as plain values for JSON."""
+    return {name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for name, one in metrics.items()}
 
 
 def metrics_rows(metrics: dict[str, Any]) -> dict[str, Any]:

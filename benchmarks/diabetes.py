@@ -27,17 +27,12 @@ from benchmarks import common
 from puji.corpus import Corpus
 from puji.engine.settings import Settings
 from puji.files import atomic_write
-from puji.modalities.plans.diabetes import care, control, loop, metrics, scenario, tuning
+from puji.modalities.plans.diabetes import care, control, loop, metrics, scenario, tuning, world
 from puji.modalities.plans.diabetes.patients import GROUPS, Patients, names, patients
 from puji.modalities.plans.diabetes.planning import Planned
-from puji.modalities.plans.diabetes.pump import pump
-from puji.modalities.plans.diabetes.rescue import Rescue
 from puji.modalities.plans.diabetes.safeguard import Guarded
-from puji.modalities.plans.diabetes.sensor import Sensor
-from puji.modalities.plans.diabetes.simulator import Simulator, scattered
 from puji.modalities.plans.modality import Plans
 from puji.modalities.plans.setting import load_setting
-from puji.modality import Metric
 from puji.training import fresh, train_model
 
 TEST = tuple(name for name in names() if name not in care.LOGGED)
@@ -52,11 +47,7 @@ TRAINED: dict[str, Any] = {"trajectories": 160, "epochs": 4, "rounds": 4}
 SETTINGS: dict[str, Any] = {
     "batch_tokens": 2048,
     "learning_rate": 4e-3,
-    "compile": False,
-    "precision": "fp32",
-    "progress": False,
-    "log_every": 100_000,
-    "save_every": 1e9,
+    **common.UNWATCHED,
 }
 
 
@@ -121,23 +112,12 @@ def live(
         rules = load_setting("diabetes")[1]
         assert rules is not None
         controller = Guarded(controller, people, rules)
-    return loop.run(
-        controller,
-        Simulator(people, scattered(people, seeds)),
-        meals,
-        Sensor("GuardianRT", seeds, scenario.DAY),
-        pump("Insulet"),
-        rescue=Rescue(people, seeds, scenario.DAY),
-    )
+    return world.live(controller, people, seeds, meals, rescued=True)
 
 
 def measured(course: loop.Course) -> dict[str, np.ndarray]:
     """The measures of each run, and what was eaten against low glucose, g a day."""
     return {**metrics.scores(course), "rescue": course.rescue.sum(axis=1)}
-
-
-def plain(told: dict[str, dict[str, Metric]]) -> dict[str, Any]:
-    return {part: {name: [one.value, one.low, one.high] for name, one in found.items()} for part, found in told.items()}
 
 
 def controllers(
@@ -232,9 +212,9 @@ def run(quick: bool) -> dict[str, Any]:
                     atomic_write(PIECES, json.dumps(pieces))
             rows[name] = {one: np.array(value) for one, value in pieces[key].items()}
         found[kind] = {
-            "rows": {name: plain(metrics.summary(one, people)) for name, one in rows.items()},
+            "rows": {name: common.intervals(metrics.summary(one, people)) for name, one in rows.items()},
             "less basal-bolus": {
-                name: plain(metrics.difference(one, rows["basal-bolus"], people))
+                name: common.intervals(metrics.difference(one, rows["basal-bolus"], people))
                 for name, one in rows.items()
                 if name != "basal-bolus"
             },

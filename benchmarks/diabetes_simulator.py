@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import common
 from puji.modalities.plans.diabetes import control, loop, metrics, scenario, tuning
 from puji.modalities.plans.diabetes.patients import Patients, patients
 from puji.modalities.plans.diabetes.pump import pump
 from puji.modalities.plans.diabetes.sensor import DEVICES, Sensor, noise
 from puji.modalities.plans.diabetes.simulator import HIGHEST, LOWEST, Simulator
-from puji.modality import Metric
 
 REQUIREMENTS = ("simglucose==0.2.11", "numpy<2", "pandas<3", "setuptools<81")
 """What installs and imports on Python 3.11; simglucose imports pkg_resources, which newer setuptools lack."""
@@ -154,14 +154,9 @@ def random_days(people: Patients, tuned: tuning.Tuned, seeds: int) -> dict[str, 
         values[name] = metrics.scores(loop.run(controller, Simulator(everyone), eaten, sensor, pump("Insulet")))
     first, _, last = values
 
-    def plain(told: dict[str, dict[str, Metric]]) -> dict[str, Any]:
-        return {
-            part: {name: [one.value, one.low, one.high] for name, one in found.items()} for part, found in told.items()
-        }
-
     return {
-        "rows": {name: plain(metrics.summary(value, everyone)) for name, value in values.items()},
-        "PID less basal-bolus": plain(metrics.difference(values[last], values[first], everyone)),
+        "rows": {name: common.intervals(metrics.summary(value, everyone)) for name, value in values.items()},
+        "PID less basal-bolus": common.intervals(metrics.difference(values[last], values[first], everyone)),
         "runs": len(everyone),
     }
 

@@ -20,7 +20,7 @@ import numpy as np
 
 import puji
 from benchmarks import common
-from benchmarks.common import source
+from benchmarks.common import source, with_intervals
 from puji.errors import Invalid
 from puji.modalities.images import assess, metrics, phantoms, predict
 from puji.modalities.images.augment import shifted
@@ -84,13 +84,9 @@ def fit(path: Path, folder: Path, seed: int, epochs: float, size: str) -> tuple[
     return model, (time.perf_counter() - started) / 60
 
 
-def values(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for name, one in found.items()}
-
-
 def classified(model: Any, records: list[Image], name: str, log: list[dict[str, Any]]) -> dict[str, Any]:
     """One evaluation, logged where it is of test images."""
-    found = values(assess.assess(model, records, Ask()).metrics)
+    found = with_intervals(assess.assess(model, records, Ask()).metrics)
     if records[0].split == "test":
         log.append({"what": name, "AUC": found["AUC"]["value"], "accuracy": found["accuracy"]["value"]})
     return found
@@ -204,7 +200,9 @@ def generation(model: Any, known: dict[str, list[Image]], n: int, **judged: int)
             labels,
         ),
     }
-    found = {name: values(metrics.compared(one, train, test, names=names, **judged)) for name, one in sets.items()}
+    found = {
+        name: with_intervals(metrics.compared(one, train, test, names=names, **judged)) for name, one in sets.items()
+    }
     pixels = 28 * 28
     bits = -model.log_likelihood(known["test"]) / math.log(2) / pixels
     error = np.mean((book.decode(book.encode(test.images)).astype(float) - test.images) ** 2, axis=(1, 2, 3))

@@ -43,11 +43,7 @@ OTHERS = (101, 102, 103)
 SETTINGS: dict[str, Any] = {
     "batch_tokens": 550,  # 183 states, good or bad: steps, not tokens, are what learning by heart lacks
     "learning_rate": 4e-3,
-    "compile": False,
-    "precision": "fp32",
-    "progress": False,
-    "log_every": 100_000,
-    "save_every": 1e9,
+    **common.UNWATCHED,
 }
 CANDIDATES: dict[str, dict[str, Any]] = {
     "20 epochs a round": {"epochs": 20, "rounds": 4, "dropout": 0.0, "described": False},

@@ -22,12 +22,10 @@ from puji.engine import network as networks
 from puji.engine import train as training
 from puji.engine.batches import Weighted
 from puji.engine.settings import Settings
-from puji.modalities.plans.diabetes import loop, scenario
+from puji.modalities.plans.diabetes import scenario
 from puji.modalities.plans.diabetes.logs import LOGGED, Habits, LoggedCare
 from puji.modalities.plans.diabetes.patients import GROUPS, patients
-from puji.modalities.plans.diabetes.pump import pump
-from puji.modalities.plans.diabetes.sensor import Sensor
-from puji.modalities.plans.diabetes.simulator import Simulator, scattered
+from puji.modalities.plans.diabetes.world import live, seeds_of
 from puji.streams import tokens
 
 HELD_OUT = tuple(f"{group}#{number:03d}" for group in GROUPS for number in (8, 9, 10))
@@ -44,18 +42,10 @@ def traces(names: Sequence[str], trajectories: int, seed: int, days: int = DAYS)
     found = []
     for number in range(trajectories):
         people = patients(names)
-        keys = [[seed, int(row), number] for row in people.rows]
-        seeds = np.array([np.random.SeedSequence(key).generate_state(1)[0] for key in keys])
+        seeds = seeds_of(seed, people, [number] * len(people))
         minutes = days * scenario.DAY
         meals = scenario.announce(scenario.random(seeds, days), seeds, habits.estimate, habits.unannounced)
-        course = loop.run(
-            LoggedCare(people, seeds, minutes, habits),
-            Simulator(people, scattered(people, seeds)),
-            meals,
-            Sensor("GuardianRT", seeds, minutes),
-            pump("Insulet"),
-            minutes,
-        )
+        course = live(LoggedCare(people, seeds, minutes, habits), people, seeds, meals, minutes, rescued=False)
         found.append(np.where(course.alive[:, :-1], course.reading, np.nan))
     return np.concatenate(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import puji
+from benchmarks.common import with_intervals
 from puji.modalities.timelines.assess import assess
 from puji.modalities.timelines.conditions import Ask
 from puji.modalities.timelines.demo import sample
@@ -17,5 +18,8 @@ def run(quick: bool) -> dict[str, Any]:
     patients = sample()[: 4 if quick else None]
     model = puji.load("timelines")
     found = assess(model, patients, Ask(horizon="5", futures=10 if quick else FUTURES)).metrics
-    told = {name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for name, one in found.items()}
-    return {"metrics": told, "patients": len(patients), "events": sum(len(one.events) for one in patients)}
+    return {
+        "metrics": with_intervals(found),
+        "patients": len(patients),
+        "events": sum(len(one.events) for one in patients),
+    }

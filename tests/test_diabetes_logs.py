@@ -9,6 +9,7 @@ import pytest
 from puji.errors import Invalid
 from puji.modalities.plans.diabetes import logs
 from puji.modalities.plans.diabetes.patients import GROUPS, patients
+from puji.modalities.plans.diabetes.world import EVERY
 
 TRAJECTORIES = 6
 
@@ -49,7 +50,7 @@ def test_people_make_mistakes(care):
     forgotten = (told["bolus"] == 0).mean()
     assert 0.02 < forgotten < 0.2
     ratio = patients(told["patient"].to_list()).column("carbohydrate_ratio")
-    given = told["bolus"].to_numpy() * logs.INTERVAL
+    given = told["bolus"].to_numpy() * EVERY
     normal = (given > 0) & (told["sensor"].to_numpy() < 150)
     spread = np.log(given[normal] * ratio[normal] / told["announced"].to_numpy()[normal])
     assert 0.15 < spread.std() < 0.35

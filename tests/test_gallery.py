@@ -90,6 +90,8 @@ class Bare:
     """A model of a modality that has no demo of its own."""
 
     class modality:
+        shown_by = ""
+
         @staticmethod
         def render(record):
             return {"text/plain": record, "image/svg+xml": SVG}

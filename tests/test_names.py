@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import puji
+from puji.gallery import demonstrate
 from puji.language import LANGUAGES, catalogue
 from puji.modalities.names import stems
 from puji.modalities.names.conditions import Conditions
@@ -292,7 +293,7 @@ def test_every_output_says_that_it_is_no_clearance(small, tmp_path):
 
 def test_the_demo_shows_names_beside_their_neighbours(small):
     model, _ = small
-    sections = {section.title.key: section for section in model.modality.demo(model, seed=1)}
+    sections = {section.title.key: section for section in demonstrate(model, seed=1)}
     assert list(sections) == [f"names.demo.{name}" for name in ("generic", "brand", "suffix", "screened")]
     for name in ("generic", "brand", "screened"):
         section = sections[f"names.demo.{name}"]

@@ -1,8 +1,8 @@
 """One self-contained page that shows what models generate: pictures, numbers and origin, in English and Chinese.
 
-A modality says what it shows with ``demo(model, seed) -> list[Section]``; without it, a few records are drawn. The page
-needs no network and no script: style, pictures and the part of the Chinese font that it uses are inside it, and the
-languages are switched by CSS.
+A modality names the module whose ``demo(model, seed) -> list[Section]`` says what it shows (`Modality.shown_by`); without one, a
+few records are drawn. The page needs no network and no script: style, pictures and the part of the Chinese font that it uses
+are inside it, and the languages are switched by CSS.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
@@ -73,8 +74,9 @@ class Chapter:
 
 def demonstrate(model: Any, seed: int = 0) -> list[Section]:
     """What ``model``'s modality shows of it; by default a dozen records."""
-    own = getattr(model.modality, "demo", None)
-    return list(own(model, seed)) if own else [samples(model, seed)]
+    if not model.modality.shown_by:
+        return [samples(model, seed)]
+    return list(import_module(model.modality.shown_by).demo(model, seed))
 
 
 def sections(

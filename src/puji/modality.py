@@ -219,6 +219,8 @@ class Modality(ABC, Generic[Record]):
 
     rounds: int = 1
     """Times that the network is trained in one fit, each with an equal share of the budget; see `relabel`."""
+    shown_by: ClassVar[str] = ""
+    """The module whose ``demo(model, seed)`` gives the sections that ``puji demo`` shows; "": a few records are drawn."""
     notes: ClassVar[tuple[str, ...]] = ()
     """Message keys of what stands beside every answer."""
     answer_formats: ClassVar[tuple[str, ...]] = ()

@@ -47,6 +47,7 @@ class Images(Modality[Image]):
     """Small pictures, grey or in colour: what they show, where it shows, what does not fit; and new ones."""
 
     name: ClassVar[str] = "images"
+    shown_by: ClassVar[str] = "puji.modalities.images.demo"
     start: ClassVar[str] = IMAGE
     size: ClassVar[str] = "micro"
     context: ClassVar[int] = 128
@@ -367,12 +368,6 @@ class Images(Modality[Image]):
         found = scores[1 : 1 + self.book.length].reshape(self.book.side, self.book.side)
         pixels = self.standard(record)
         return {"image/svg+xml": explained(pixels, found, "svg"), "image/png": explained(pixels, found, "png")}
-
-    def demo(self, model: Any, seed: int = 0) -> list[Any]:
-        """What `puji demo` shows, as sections of the gallery."""
-        from puji.modalities.images.demo import demo
-
-        return demo(model, seed)
 
     def metrics(
         self,

@@ -56,6 +56,7 @@ class Molecules(Modality[Molecule]):
     """Small molecules: new ones, around a scaffold, between two fragments, like a drug, with the properties asked for."""
 
     name: ClassVar[str] = "molecules"
+    shown_by: ClassVar[str] = "puji.modalities.molecules.demo"
     start: ClassVar[str] = MOL
     splitter: ClassVar[str] = SPLITTER
     context: ClassVar[int] = 512
@@ -328,12 +329,6 @@ class Molecules(Modality[Molecule]):
     ) -> dict[str, str | bytes]:
         """The atoms coloured by their scores and, if given, the strongest attention between atoms as arcs, as SVG."""
         return {"image/svg+xml": explanation_svg(tokens, scores, attention)}
-
-    def demo(self, model: Any, seed: int = 0) -> list[Any]:
-        """What `puji demo` shows, as sections of the gallery."""
-        from puji.modalities.molecules.demo import demo
-
-        return demo(model, seed)
 
     def metrics(
         self,

@@ -54,6 +54,7 @@ class Names(Modality[Name]):
     """Generic names with the stem of their class, brand names, biologic suffixes; and what they could be confused with."""
 
     name: ClassVar[str] = "names"
+    shown_by: ClassVar[str] = "puji.modalities.names.demo"
     start: ClassVar[str] = NAME
     splitter: ClassVar[str] = SPLITTER
     size: ClassVar[str] = "micro"
@@ -317,12 +318,6 @@ class Names(Modality[Name]):
     def render(self, record: Name) -> dict[str, str | bytes]:
         """The name, and beside it its nearest known ones as SVG."""
         return {"text/plain": record.text, "image/svg+xml": picture([self.row(record)])}
-
-    def demo(self, model: Any, seed: int = 0) -> list[Any]:
-        """What `puji demo` shows, as sections of the gallery."""
-        from puji.modalities.names.demo import demo
-
-        return demo(model, seed)
 
     def metrics(
         self,

@@ -29,6 +29,7 @@ class Plans(Modality[Episode]):
     """Patients whose care was logged: what was observed, done, and came of it; and what should be done."""
 
     name: ClassVar[str] = "plans"
+    shown_by: ClassVar[str] = "puji.modalities.plans.demo"
     start: ClassVar[str] = PLAN
     size: ClassVar[str] = "nano"
     settings: ClassVar[Mapping[str, Any]] = {"batch_tokens": 550}
@@ -222,12 +223,6 @@ class Plans(Modality[Episode]):
         now = self.evidence(record, self.Ask())
         told = prompt(self.book, now, len(now.steps) - 1)
         return [*told, GOOD], {action_token(one.code): float(one.code == name) for one in self.setting.actions}
-
-    def demo(self, model: Any, seed: int = 0) -> list[Any]:
-        """What `puji demo` shows, as sections of the gallery."""
-        from puji.modalities.plans.demo import demo
-
-        return demo(model, seed)
 
     # -- step 5: postprocess -----------------------------------------------------------------------------------------
 

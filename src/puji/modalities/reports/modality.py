@@ -28,6 +28,7 @@ class Reports(Modality[Report]):
     """Radiology reports: a draft of findings and impression that says what was found, and nothing else."""
 
     name: ClassVar[str] = "reports"
+    shown_by: ClassVar[str] = "puji.modalities.reports.demo"
     start: ClassVar[str] = REPORT
     size: ClassVar[str] = "micro"
     context: ClassVar[int] = 384
@@ -190,12 +191,6 @@ class Reports(Modality[Report]):
         from puji.modalities.reports.write import told
 
         return {"text/plain": told(record)}
-
-    def demo(self, model: Any, seed: int = 0) -> list[Any]:
-        """What `puji demo` shows, as sections of the gallery."""
-        from puji.modalities.reports.demo import demo
-
-        return demo(model, seed)
 
     def metrics(
         self,

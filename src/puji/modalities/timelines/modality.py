@@ -44,6 +44,7 @@ class Timelines(Modality[Timeline]):
     """Patients: what happened to them at which age, and what may happen next."""
 
     name: ClassVar[str] = "timelines"
+    shown_by: ClassVar[str] = "puji.modalities.timelines.demo"
     start: ClassVar[str] = START
     size: ClassVar[str] = "micro"
     context: ClassVar[int] = 512
@@ -367,12 +368,6 @@ class Timelines(Modality[Timeline]):
             "image/svg+xml": picture(record, scores=found, naming=self.book.name),
             "image/png": picture(record, scores=found, kind="png", naming=self.book.name),
         }
-
-    def demo(self, model: Any, seed: int = 0) -> list[Any]:
-        """What `puji demo` shows, as sections of the gallery."""
-        from puji.modalities.timelines.demo import demo
-
-        return demo(model, seed)
 
     def metrics(
         self,

@@ -18,19 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from puji.files import whole
-from puji.modalities.plans.diabetes import loop, metrics, scenario
+from puji.modalities.plans.diabetes import metrics, scenario
 from puji.modalities.plans.diabetes.control import Controller, Dose
 from puji.modalities.plans.diabetes.doses import ACTIONS, COLUMNS, INTERVAL, Usual, Watch
 from puji.modalities.plans.diabetes.logs import LOGGED
 from puji.modalities.plans.diabetes.patients import Patients, patients
-from puji.modalities.plans.diabetes.pump import pump
-from puji.modalities.plans.diabetes.rescue import Rescue
-from puji.modalities.plans.diabetes.sensor import Sensor
-from puji.modalities.plans.diabetes.simulator import Simulator, scattered
+from puji.modalities.plans.diabetes.world import EVERY, live, seeds_of
 from puji.modalities.plans.episode import Episode, Step
 
-EVERY = 5
-"""Minutes from one reading to the next."""
 ERROR = 0.3
 """Standard deviation of the relative error of carbohydrate estimates."""
 COUNTING, NOT_COUNTING = "counting", "not-counting"
@@ -132,24 +127,14 @@ def episodes(
     decision's value is the mean of `cost` after it, weighted by ``discount``."""
     chosen = [(name, number) for number in range(trajectories) for name in people]
     everyone = patients([name for name, _ in chosen])
-    keys = ([seed, int(row), number] for row, (_, number) in zip(everyone.rows, chosen, strict=True))
-    seeds = np.array([np.random.SeedSequence(key).generate_state(1)[0] for key in keys])
+    seeds = seeds_of(seed, everyone, [number for _, number in chosen])
     care = care or Care()
     counting = np.array([np.random.default_rng([int(one), 7]).random() for one in seeds]) >= care.uncounting
     minutes = days * scenario.DAY
     meals = scenario.announce(scenario.quarters(scenario.random(seeds, days)), seeds, ERROR, care.unannounced)
     told = scenario.Scenario(meals.minute, meals.gram, meals.announced * counting[:, None])
     controller = Varied(everyone, seeds, minutes, care)
-    course = loop.run(
-        controller,
-        Simulator(everyone, scattered(everyone, seeds)),
-        told,
-        Sensor("GuardianRT", seeds, minutes),
-        pump("Insulet"),
-        minutes,
-        EVERY,
-        Rescue(everyone, seeds, minutes, EVERY),
-    )
+    course = live(controller, everyone, seeds, told, minutes, rescued=True)
     n, steps = len(everyone), minutes // INTERVAL
     each = INTERVAL // EVERY
     costs = cost(course.reading).reshape(n, steps, each)

@@ -24,11 +24,8 @@ from puji.modalities.plans.diabetes import care, loop, metrics, scenario
 from puji.modalities.plans.diabetes.control import BasalBolus, Controller, Dose
 from puji.modalities.plans.diabetes.patients import names, patients
 from puji.modalities.plans.diabetes.planning import Planned, plan_for
-from puji.modalities.plans.diabetes.pump import pump
-from puji.modalities.plans.diabetes.rescue import Rescue
 from puji.modalities.plans.diabetes.safeguard import REMEMBERED, Guarded
-from puji.modalities.plans.diabetes.sensor import Sensor
-from puji.modalities.plans.diabetes.simulator import Simulator, scattered
+from puji.modalities.plans.diabetes.world import live
 from puji.modalities.plans.page import page
 from puji.modalities.plans.plan import Plan
 from puji.modalities.plans.safety import Facts
@@ -70,14 +67,7 @@ def lived(model: Any, name: str, seed: int, least: int = 20) -> tuple[loop.Cours
 
     def day(controller: Controller) -> tuple[loop.Course, Watched]:
         guarded = Watched(controller, people, rules)
-        course = loop.run(
-            guarded,
-            Simulator(people, scattered(people, seeds)),
-            meals,
-            Sensor("GuardianRT", seeds, scenario.DAY),
-            pump("Insulet"),
-            rescue=Rescue(people, seeds, scenario.DAY),
-        )
+        course = live(guarded, people, seeds, meals, rescued=True)
         return course, guarded
 
     usual, _ = day(BasalBolus(people))

@@ -17,17 +17,13 @@ import numpy as np
 import polars
 
 from puji.files import whole
-from puji.modalities.plans.diabetes import loop, scenario
+from puji.modalities.plans.diabetes import scenario
 from puji.modalities.plans.diabetes.control import BasalBolus, Controller, Dose
 from puji.modalities.plans.diabetes.patients import GROUPS, Patients, patients
-from puji.modalities.plans.diabetes.pump import pump
-from puji.modalities.plans.diabetes.sensor import Sensor
-from puji.modalities.plans.diabetes.simulator import Simulator, scattered
+from puji.modalities.plans.diabetes.world import EVERY, live, seeds_of
 
 LOGGED = tuple(f"{group}#{number:03d}" for group in GROUPS for number in range(1, 8))
-INTERVAL = 5
-"""Minutes from one row to the next."""
-HOUR = 60 // INTERVAL
+HOUR = 60 // EVERY
 BATCH = 2100
 """Patient-days that are simulated at once."""
 REST = 120
@@ -68,7 +64,7 @@ class LoggedCare(Controller):
 
     def __init__(self, patients: Patients, seeds: np.ndarray, minutes: int, habits: Habits | None = None) -> None:
         self.habits = habits or Habits()
-        steps = minutes // INTERVAL
+        steps = minutes // EVERY
         draws = [np.random.default_rng([int(seed), 4]) for seed in seeds]
         settings = np.exp(self.habits.settings * np.array([rng.standard_normal(3) for rng in draws]).reshape(-1, 3))
         self.rule = BasalBolus(
@@ -90,7 +86,7 @@ class LoggedCare(Controller):
 
     def dose(self, reading: np.ndarray, announced: np.ndarray, minute: int, interval: int) -> Dose:
         """The rule's dose, with what people make of it."""
-        step = minute // INTERVAL
+        step = minute // EVERY
         asked = self.rule.dose(reading, announced, minute, interval)
         given = asked.bolus * (self.chance[:, 0, step] >= self.habits.forgotten)
         seen = (reading > self.habits.high) & (self.chance[:, 1, step] < self.habits.noticed)
@@ -127,18 +123,10 @@ def write(path: Path, trajectories: int, days: int = 1, seed: int = 0, habits: H
 def _batch(chosen: list[tuple[str, int]], days: int, seed: int, habits: Habits | None) -> polars.DataFrame:
     habits = habits or Habits()
     people = patients([name for name, _ in chosen])
-    keys = ([seed, int(row), number] for row, (_, number) in zip(people.rows, chosen, strict=True))
-    seeds = np.array([np.random.SeedSequence(key).generate_state(1)[0] for key in keys])
+    seeds = seeds_of(seed, people, [number for _, number in chosen])
     minutes = days * scenario.DAY
-    course = loop.run(
-        LoggedCare(people, seeds, minutes, habits),
-        Simulator(people, scattered(people, seeds)),
-        scenario.announce(scenario.random(seeds, days), seeds, habits.estimate, habits.unannounced),
-        Sensor("GuardianRT", seeds, minutes),
-        pump("Insulet"),
-        minutes,
-        INTERVAL,
-    )
+    meals = scenario.announce(scenario.random(seeds, days), seeds, habits.estimate, habits.unannounced)
+    course = live(LoggedCare(people, seeds, minutes, habits), people, seeds, meals, minutes, rescued=False)
     row, step = np.nonzero(course.alive[:, :-1])
     names = np.array([name for name, _ in chosen])
     subjects = np.array([f"{name}/{number}" for name, number in chosen])

@@ -240,8 +240,8 @@ def train_model(
     except FloatingPointError as error:
         raise Invalid("fit.diverged", why=str(error)) from error
     except train.OtherRun as error:
-        options_ = dict.fromkeys(DECIDED_BY.get(name, name) for name in error.different)
-        raise Invalid("fit.other_run", source=str(run), options=", ".join(options_)) from error
+        decided = dict.fromkeys(DECIDED_BY.get(name, name) for name in error.different)
+        raise Invalid("fit.other_run", source=str(run), options=", ".join(decided)) from error
     except ValueError as error:
         raise Invalid("fit.failed", why=str(error)) from error
     summed = {

@@ -12,7 +12,7 @@ from puji.engine.vocabulary import BYTES, SPELL
 from puji.errors import Invalid
 from puji.intervals import proportion
 from puji.language import current
-from puji.modalities.timelines import clock
+from puji.modalities.timelines import clock, views
 from puji.modalities.timelines.codebook import Codebook
 from puji.modalities.timelines.conditions import Ask, Outcome, groups, horizons, within
 from puji.modalities.timelines.grammar import LAST, State, TimelineGrammar
@@ -80,7 +80,7 @@ def futures(book: Codebook, record: Timeline, ask: Ask, followed: Mapping[str, n
 def followed_to(born: str, least: int, followed: Mapping[str, np.ndarray]) -> int:
     """The age in years to which a patient of the decade ``born`` is said to be followed: one to which training patients were,
     ``least`` or more if there is such; 0 where nobody was followed."""
-    ends: np.ndarray = followed.get(born, followed.get("", np.zeros(0)))
+    ends = views.ends(born, followed)
     everybody = followed.get("", ends)
     if ends.sum() == 0:
         return 0

@@ -66,9 +66,14 @@ def until(record: Timeline, rng: np.random.Generator, followed: Followed) -> int
     return drawn(born_token(record.born), year, rng, followed)
 
 
+def ends(born: str, followed: Followed) -> np.ndarray:
+    """How likely follow-up ends at each age in years for the decade ``born``, or else for all; empty where nothing is known."""
+    return followed.get(born, followed.get("", np.zeros(0)))
+
+
 def longest(born: str, followed: Followed) -> int:
     """The greatest age in whole years to which patients of the decade ``born``, or else all, were followed; -1: nobody."""
-    return int(np.flatnonzero(followed.get(born, followed.get("", np.zeros(0)))).max(initial=-1))
+    return int(np.flatnonzero(ends(born, followed)).max(initial=-1))
 
 
 def drawn(born: str, least: int, rng: np.random.Generator, followed: Followed) -> int | None:

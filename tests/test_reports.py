@@ -364,3 +364,9 @@ def test_an_impression_that_nobody_wrote_is_not_learned():
         one = views.view(SOME[0], np.random.default_rng(seed), pool)
         ends.add((one.tokens[one.tokens.index(IMPRESSION) + 1 :] == [END], one.weights[-1]))
     assert ends == {(True, 0.0), (False, 1.0)}
+
+
+def test_a_state_behind_a_stroke_is_one_and_may_contradict():
+    assert tags.parsed("pneumothorax/absent") == tags.parsed("pneumothorax (absent)")
+    with pytest.raises(Invalid):
+        tags.parsed("pneumothorax; pneumothorax/absent")

@@ -201,3 +201,9 @@ def test_a_sentence_hangs_on_the_finding_that_it_states():
     assert found.shape == (4, 3)
     assert found[:3].argmax(axis=1).tolist() == [2, 0, 1]
     assert found[:3].max(axis=1).min() > 1
+
+
+def test_a_finding_that_nothing_here_knows_is_refused(model):
+    with pytest.raises(Invalid) as caught:
+        model.generate(1, findings="blah")
+    assert caught.value.reason == "reports.tag"

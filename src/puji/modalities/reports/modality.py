@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from puji.errors import Invalid
+from puji.findings import findings
 from puji.modalities.reports import conditions, views
 from puji.modalities.reports.check import Expected
 from puji.modalities.reports.compose import Statement, statements
@@ -114,10 +115,15 @@ class Reports(Modality[Report]):
         return [REPORT] if given is None else header(wanted.indication or "", map(self.known, given))
 
     def known(self, given: Given) -> Given:
-        """A finding by a name, and with those qualifiers, that training showed."""
+        """A finding by a name, and with those qualifiers, that training showed. Raises Invalid for what nothing here knows."""
         name = given.name
         if name not in self.names:
-            name = next((one for one in sorted(named_by(given)) if one in self.names), name)
+            found = sorted(named_by(given))
+            if not found and name not in findings():  # neither the weights nor the rules could say it
+                raise Invalid(
+                    "reports.tag", source=f"--{'machine' if given.source == 'machine' else 'findings'}", tag=name[:40]
+                )
+            name = next((one for one in found if one in self.names), name)
         return replace(given, name=name, qualifiers=tuple(one for one in given.qualifiers if one in self.qualifiers))
 
     def grammar(self, asked: BaseModel) -> Grammar:

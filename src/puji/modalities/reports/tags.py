@@ -131,7 +131,10 @@ def parsed(text: str) -> tuple[Given, ...]:
         known = canonical(name).lower()
         if known not in findings() and known not in _mesh() and not known.replace(" ", "").isalnum():
             raise Invalid("reports.tag", source="--findings", tag=name[:40])
-        found.append(Given(known, tuple(_qualifier(one) for one in qualifiers if one), state))
+        # "pneumothorax/absent" tells a state, as "pneumothorax (absent)" does.
+        said = [STATES_ZH.get(one.lower(), one.lower()) for one in qualifiers]
+        state = next((one for one in said if one in STATES), state)
+        found.append(Given(known, tuple(_qualifier(one) for one in said if one and one not in STATES), state))
     check_given(found)
     return tuple(dict.fromkeys(found))
 

@@ -109,21 +109,20 @@ class Reports(Modality[Report]):
         )
 
     def prompt(self, asked: BaseModel, rng: np.random.Generator) -> list[str]:
-        """The header; `REPORT` alone where nothing is asked."""
+        """The header; `REPORT` alone where nothing is asked. Raises Invalid for a finding that nothing here knows."""
         wanted = _conditions(asked)
         given = wanted.given()
+        for one in given or ():
+            if one.name not in self.names and one.name not in findings() and not named_by(one):
+                option = "--machine" if one.source == "machine" else "--findings"
+                raise Invalid("reports.tag", source=option, tag=one.name[:40])
         return [REPORT] if given is None else header(wanted.indication or "", map(self.known, given))
 
     def known(self, given: Given) -> Given:
-        """A finding by a name, and with those qualifiers, that training showed. Raises Invalid for what nothing here knows."""
+        """A finding by a name, and with those qualifiers, that training showed."""
         name = given.name
         if name not in self.names:
-            found = sorted(named_by(given))
-            if not found and name not in findings():  # neither the weights nor the rules could say it
-                raise Invalid(
-                    "reports.tag", source=f"--{'machine' if given.source == 'machine' else 'findings'}", tag=name[:40]
-                )
-            name = next((one for one in found if one in self.names), name)
+            name = next((one for one in sorted(named_by(given)) if one in self.names), name)
         return replace(given, name=name, qualifiers=tuple(one for one in given.qualifiers if one in self.qualifiers))
 
     def grammar(self, asked: BaseModel) -> Grammar:

@@ -10,10 +10,11 @@ import pytest
 import puji
 from puji.modalities.plans.diabetes import care, control, day, loop, scenario
 from puji.modalities.plans.diabetes.control import BasalBolus, Dose, Hybrid
-from puji.modalities.plans.diabetes.doses import ACTIONS, COLUMNS, Usual, Watch
+from puji.modalities.plans.diabetes.doses import ACTIONS, COLUMNS, TARGET, Calculator, Therapy
 from puji.modalities.plans.diabetes.patients import patients
 from puji.modalities.plans.diabetes.pump import pump
 from puji.modalities.plans.diabetes.rescue import Habit, Rescue
+from puji.modalities.plans.diabetes.response import response
 from puji.modalities.plans.diabetes.safeguard import WAITING, Guarded
 from puji.modalities.plans.diabetes.sensor import Sensor
 from puji.modalities.plans.diabetes.simulator import Simulator
@@ -48,63 +49,110 @@ def test_the_setting_has_the_actions_and_columns_of_the_code():
     assert tuple(one.column for one in SETTING.observed) == COLUMNS
 
 
-def test_an_action_is_a_multiple_of_the_usual_dose():
-    people = patients(PEOPLE)
-    usual = Usual(people)
-    reading, announced = np.array([120.0, 240.0]), np.array([60.0, 40.0])
-    rule = BasalBolus(people).dose(reading, announced, 0, 1)
+def calculator(*readings: float, names: tuple[str, ...] = PEOPLE) -> Calculator:
+    """Of pumps whose sensors have shown ``readings``."""
+    found = Calculator(Therapy.of(patients(names)))
+    for reading in readings:
+        found.read(np.full(len(names), reading))
+    return found
+
+
+def test_an_action_is_a_multiple_of_what_the_calculator_says():
+    people, announced = patients(PEOPLE), np.array([60.0, 40.0])
+    high = calculator(240.0)
+    whole = announced / people.column("carbohydrate_ratio") + (240 - TARGET[1]) / people.column("correction_factor")
     for code, share in (("m0", 0.0), ("m80", 0.8), ("m140", 1.4)):
-        rate, bolus = usual.dose(np.full(2, ACTIONS.index(code)), reading, announced)
-        assert bolus == pytest.approx(share * rule.bolus) and rate == pytest.approx(people.basal)
-    rate, bolus = usual.dose(np.full(2, ACTIONS.index("b250")), reading, np.zeros(2))
+        rate, bolus = high.dose(np.full(2, ACTIONS.index(code)), announced)
+        assert bolus == pytest.approx(share * whole) and rate == pytest.approx(people.basal)
+    rate, bolus = high.dose(np.full(2, ACTIONS.index("b250")), np.zeros(2))
     assert rate == pytest.approx(2.5 * people.basal) and not bolus.any()
 
 
+def test_the_calculator_counts_insulin_on_board_and_low_glucose():
+    people, announced = patients(PEOPLE), np.array([60.0, 40.0])
+    meal = announced / people.column("carbohydrate_ratio")
+    assert calculator(sum(TARGET) / 2).bolus(announced) == pytest.approx(meal)
+    low = calculator(80.0).bolus(announced)
+    assert low == pytest.approx(np.maximum(0, meal - (TARGET[0] - 80) / people.column("correction_factor")))
+    again = calculator(240.0)
+    again.gave(Dose(people.basal, again.bolus(np.zeros(2)) / 5), np.zeros(2), 5)
+    again.read(np.full(2, 240.0))
+    assert (again.bolus(np.zeros(2)) < 0.05 * (240 - TARGET[1]) / people.column("correction_factor")).all()
+
+
 def test_boluses_are_possible_for_meals_and_for_high_glucose_only():
-    usual = Usual(patients(PEOPLE))
-    possible = usual.possible(np.array([120.0, 240.0]), np.zeros(2))
     kinds = np.array([code[0] for code in ACTIONS])
-    assert not possible[:, kinds == "m"].any() and possible[:, kinds == "b"].all()
-    assert possible[:, kinds == "c"].tolist() == [[False, False], [True, True]]
-    assert (usual.possible(np.array([120.0, 240.0]), np.full(2, 30.0)) == (kinds == "m")).all()
+    for reading, high in ((120.0, False), (240.0, True)):
+        possible = calculator(reading).possible(np.zeros(2))
+        assert not possible[:, kinds == "m"].any() and possible[:, kinds == "b"].all()
+        assert (possible[:, kinds == "c"] == high).all()
+        assert (calculator(reading).possible(np.full(2, 30.0)) == (kinds == "m")).all()
 
 
 def test_what_a_pump_knows():
     people = patients(PEOPLE)
-    watch = Watch(people)
-    for reading in (100.0, 105.0, 110.0, 115.0):
-        watch.read(np.full(2, reading))
-    told = watch.columns(np.array([0.0, 30.0]))
-    assert told[:, 0] == pytest.approx(115) and told[:, 1] == pytest.approx(15)
-    assert told[:, 2] == pytest.approx(0) and np.isnan(told[:, 3]).all()
+    known = calculator(100.0, 105.0, 110.0, 115.0)
+    told = known.columns(np.array([0.0, 30.0]), 1500)
+    assert (
+        told[:, 0] == pytest.approx(115)
+        and told[:, 1] == pytest.approx(130)
+        and (told[:, 4] == 1).all()
+        and np.isnan(told[:, 2]).all()
+    )
     rise = 30 * people.column("correction_factor") / people.column("carbohydrate_ratio")
-    assert math.isnan(told[0, 4]) and told[1, 4] == pytest.approx(rise[1])
+    assert math.isnan(told[0, 3]) and told[1, 3] == pytest.approx(rise[1])
     # A unit beyond the basal rate would lower glucose by the correction factor, and acts within hours.
-    watch.gave(Dose(people.basal, np.full(2, 1 / 5)), np.zeros(2), 5)
-    on_board = [watch.columns(np.zeros(2))[:, 2] / people.column("correction_factor")]
+    known.gave(Dose(people.basal, np.full(2, 1 / 5)), np.zeros(2), 5)
+    on_board = [(115 - known.covered()) / people.column("correction_factor")]
     for _ in range(72):
-        watch.gave(Dose(people.basal, np.zeros(2)), np.zeros(2), 5)
-        on_board.append(watch.columns(np.zeros(2))[:, 2] / people.column("correction_factor"))
+        known.gave(Dose(people.basal, np.zeros(2)), np.zeros(2), 5)
+        on_board.append((115 - known.covered()) / people.column("correction_factor"))
     course = np.array(on_board)
     assert course[0] == pytest.approx(1, abs=0.01) and (np.diff(course, axis=0) < 0).all() and (course[-1] < 0.02).all()
+    assert known.insulin.take(np.zeros(2), 5000) == pytest.approx(course[-1]) and known.insulin.total == pytest.approx(
+        0
+    )
+
+
+def test_a_factor_that_is_wrong_in_the_pump_is_found_in_the_nights():
+    """The same care, read with a factor that is half and twice as large: the response makes up for it."""
+    people = patients([*PEOPLE, "child#004", "adolescent#001"])
+    found = care.estimated(people, 5)
+    assert found[2] > 2 and found[0] < 1.5  # insulin acts three times as strongly in this child as its factor says
+    rng = np.random.default_rng(0)
+    steps = 12 * 24 * 20
+    extra = rng.normal(0, 0.1, (1, steps // 12)).repeat(12, axis=1)
+    therapy = Therapy(np.array([0.01]), np.array([10.0]), np.array([20.0]))
+    known, glucose = Calculator(therapy), [160.0]
+    for step in range(steps - 1):
+        acted = known.insulin.take(extra[:, step], 5)[0]
+        glucose.append(glucose[-1] + 0.02 * (160 - glucose[-1]) - 1.5 * 20 * acted)
+    reading = (np.array(glucose) + rng.normal(0, 1, steps))[None]
+    told = response(reading, extra, np.zeros((1, steps)), therapy, np.zeros(1, dtype=int))
+    assert told[0] == pytest.approx(1.5, abs=0.2)
+    half = Therapy(therapy.basal, therapy.ratio, therapy.factor / 2)
+    twice = response(reading, extra, np.zeros((1, steps)), half, np.zeros(1, dtype=int))
+    assert twice[0] > 1.3 * told[0]  # twice as much, drawn towards 1
+    by_day = response(reading[:, :72], extra[:, :72], np.zeros((1, 72)), therapy, np.zeros(1, dtype=int), minute=600)
+    assert by_day.tolist() == [1.0]  # no night, no change
 
 
 def test_logged_care_tells_decisions_of_logged_patients(logged):
     assert care.episodes(2, days=2, seed=3, people=("adult#001", "child#003", "child#004")) == logged
     for one in logged:
-        assert one.features[0] in one.subject and one.outcome in ("continues", "ended")
+        assert one.features[0] in (care.COUNTING, care.NOT_COUNTING) and one.outcome in ("continues", "ended")
         assert len(one.steps) == 192 or one.outcome == "ended"
         for step in one.steps:
             assert step.action in ACTIONS and 0 <= step.reward <= 0.05
-            assert (step.values[4] is not None) == step.action.startswith("m")
+            assert (step.values[3] is not None) == step.action.startswith("m")
     taken = {step.action for one in logged for step in one.steps}
     assert len(taken) >= len(ACTIONS) - 2
 
 
 def test_people_who_do_not_count_announce_nothing():
     never = care.episodes(1, days=1, seed=1, people=PEOPLE, care=care.Care(uncounting=1.0))
-    assert all(step.values[4] is None and step.values[3] is None for one in never for step in one.steps)
-    assert {one.features[1] for one in never} == {care.NOT_COUNTING}
+    assert all(step.values[2] is None and step.values[3] is None for one in never for step in one.steps)
+    assert {one.features[0] for one in never} == {care.NOT_COUNTING}
 
 
 def test_cost_is_that_of_risk_and_low_glucose_counts_more():
@@ -207,5 +255,5 @@ def test_from_logs_to_a_plan(tmp_path):
         assert str(day.drawn(usual, planned, language=language)).startswith("<svg")
     assert "child#009" in page(made, "en", [day.section("child#009", usual, planned)])
     # Who does not know the patient's usual doses recommends none.
-    answer = model.predict(model.modality.parse("110 0 0 ? ? -"), unfamiliar="answer")
+    answer = model.predict(model.modality.parse("110 100 ? ? 12 -"), unfamiliar="answer")
     assert answer.estimates.plan.abstained == "plans.abstained.no_orders"

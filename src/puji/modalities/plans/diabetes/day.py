@@ -8,6 +8,7 @@ A virtual patient; research use only.
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from puji.gallery import Figure, Section
 from puji.language import LANGUAGES, Text, current, translate
 from puji.modalities.plans.diabetes import care, loop, metrics, scenario
 from puji.modalities.plans.diabetes.control import BasalBolus, Controller, Dose
+from puji.modalities.plans.diabetes.doses import Calculator, Therapy
 from puji.modalities.plans.diabetes.patients import names, patients
 from puji.modalities.plans.diabetes.planning import Planned, plan_for
 from puji.modalities.plans.diabetes.safeguard import REMEMBERED, Guarded
@@ -30,14 +32,17 @@ from puji.modalities.plans.page import page
 from puji.modalities.plans.plan import Plan
 from puji.modalities.plans.safety import Facts
 
+HISTORY = 800_000
+"""Seed of the two weeks before the day."""
+
 
 @dataclass
 class Moment:
     """What stood before the plan when it decided for the first announced meal."""
 
-    columns: np.ndarray
-    reading: float
+    calculator: Calculator
     announced: float
+    minute: int
     facts: Facts
 
 
@@ -51,14 +56,14 @@ class Watched(Guarded):
         before = float(sum(one[0] for one in self.given[-(REMEMBERED // interval) :]))
         passed = super().dose(reading, announced, minute, interval)
         if self.moment is None and announced[0] > 0 and isinstance(self.inner, Planned):
-            columns = self.inner.watch.columns(announced)
             facts = self.facts(0, float(reading[0]), before)
-            self.moment = Moment(columns, float(reading[0]), float(announced[0]), facts)
+            self.moment = Moment(copy.deepcopy(self.inner.calculator), float(announced[0]), minute, facts)
         return passed
 
 
 def lived(model: Any, name: str, seed: int, least: int = 20) -> tuple[loop.Course, loop.Course, Plan]:
-    """A day of one patient under basal-bolus and under the plan, and the plan at the first announced meal."""
+    """A day of one patient under basal-bolus and under the plan, which knows two weeks of the patient's own care, and the plan at
+    the first announced meal."""
     rules = model.modality.rules
     if rules is None or model.modality.setting.name != "diabetes":
         raise Invalid("plans.setting.unknown", source=model.modality.setting.name, known="diabetes")
@@ -71,11 +76,12 @@ def lived(model: Any, name: str, seed: int, least: int = 20) -> tuple[loop.Cours
         return course, guarded
 
     usual, _ = day(BasalBolus(people))
-    planned, watched = day(Planned(people, model))
+    therapy = Therapy.of(people).responding(care.estimated(people, HISTORY))
+    planned, watched = day(Planned(therapy, model))
     moment = watched.moment
     if moment is None:
         raise Invalid("plans.episode.empty")
-    made = plan_for(model, people, moment.columns, moment.reading, moment.announced, moment.facts, least=least)
+    made = plan_for(model, moment.calculator, moment.announced, moment.minute, moment.facts, patient=name, least=least)
     return usual, planned, made
 
 

@@ -1,16 +1,18 @@
 """Actions as insulin, and what a pump knows before one is chosen: the same for every patient, whose own settings scale both.
 
-An action is a multiple of what the patient would usually get: of the basal rate ("b150": one and a half times of it for a quarter
-of an hour), of the bolus for an announced meal ("m80"), or of a correction ("c50"); boluses come with the usual basal rate. What
-is observed is told in the glucose (mg/dl) that it is worth by the patient's own ratio and correction factor: so one policy serves
-an adult with 2 U an hour and a child with 0.3.
+An action is a multiple of what the pump would give: of the basal rate ("b150": one and a half times of it for a quarter of an
+hour), or of what its bolus calculator says for an announced meal ("m80") or for high glucose ("c50"); boluses come with the usual
+basal rate. What is observed is told in the glucose (mg/dl) that it is worth by the patient's own ratio and correction factor: so
+one policy serves an adult with 2 U an hour and a child with 0.3.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
-from puji.modalities.plans.diabetes.control import BasalBolus, Dose
+from puji.modalities.plans.diabetes.control import Dose
 from puji.modalities.plans.diabetes.patients import Patients
 
 INTERVAL = 15
@@ -20,89 +22,135 @@ MEAL = {"m0": 0.0, "m60": 0.6, "m80": 0.8, "m100": 1.0, "m120": 1.2, "m140": 1.4
 CORRECTION = {"c50": 0.5, "c100": 1.0}
 ACTIONS = (*BASAL, *MEAL, *CORRECTION)
 """Codes of all actions, as settings/diabetes.toml has them."""
-COLUMNS = ("glucose", "trend", "insulin", "meal", "announced")
-"""What is observed, see `Watch.columns`."""
+COLUMNS = ("glucose", "heading", "meal", "announced", "hour")
+"""What is observed, see `Calculator.columns`."""
 INSULIN, CARBOHYDRATE = 55.0, 40.0
 """Minutes: time constants of two compartments in a row, in which a bolus and a meal wait for their action."""
 READINGS = 4
-"""Readings through which a line tells glucose and trend."""
-
-
+"""Readings through which a line tells glucose and its trend."""
 LEAST = 2.0
 """mg/dl: carbohydrate that would raise glucose by less is told as none."""
+TARGET = (110.0, 140.0)
+"""mg/dl, the calculator's target range: glucose above is corrected to its upper end, below it to its lower."""
+HIGH = 150.0
+"""mg/dl: only above, after what the insulin on board will lower, is there a correction between meals."""
 
 
-class Usual:
-    """What the patients of a batch would usually get, and actions as multiples of it."""
+@dataclass(frozen=True)
+class Therapy:
+    """The settings of the pumps of a batch, each (n,): ``basal``, U/min; ``ratio``, g of carbohydrate for each U; ``factor``,
+    mg/dl that a U lowers."""
 
-    def __init__(self, patients: Patients) -> None:
-        self.rule = BasalBolus(patients)
+    basal: np.ndarray
+    ratio: np.ndarray
+    factor: np.ndarray
+
+    @classmethod
+    def of(cls, patients: Patients) -> Therapy:
+        """As the patients' own tables have them."""
+        return cls(patients.basal, patients.column("carbohydrate_ratio"), patients.column("correction_factor"))
+
+    def __len__(self) -> int:
+        return len(self.basal)
+
+    def responding(self, response: np.ndarray) -> Therapy:
+        """With insulin that acts ``response`` times, (n,), as strongly as the factor says; see response.py."""
+        return replace(self, factor=self.factor * response)
+
+
+class Pool:
+    """What was taken and has yet to act, of ``n`` patients: two compartments in a row with time constant ``tau``, minutes."""
+
+    def __init__(self, n: int, tau: float) -> None:
+        self.tau = tau
+        self.parts = np.zeros((2, n))
+
+    @property
+    def total(self) -> np.ndarray:
+        """What has yet to act, (n,)."""
+        found: np.ndarray = self.parts.sum(axis=0)
+        return found
+
+    def take(self, came: np.ndarray, minutes: int) -> np.ndarray:
+        """Add what ``came``, (n,), and let ``minutes`` pass; what acted in them, (n,)."""
+        before = self.total + came
+        left = np.exp(-minutes / self.tau)
+        self.parts[0] += came
+        self.parts[1] = (self.parts[1] + self.parts[0] * minutes / self.tau) * left
+        self.parts[0] *= left
+        acted: np.ndarray = before - self.total
+        return acted
+
+
+class Calculator:
+    """The bolus calculators of a batch: what they remember, what they would give, and what actions make of it."""
+
+    def __init__(self, therapy: Therapy) -> None:
+        self.therapy = therapy
         self.level = np.array([BASAL.get(code, 1.0) for code in ACTIONS])
         self.share = np.array([MEAL.get(code, CORRECTION.get(code, 0.0)) for code in ACTIONS])
         self.kinds = np.array([code[0] for code in ACTIONS])
+        n = len(therapy)
+        self.readings = np.empty((n, 0))
+        self.insulin, self.meal = Pool(n, INSULIN), Pool(n, CARBOHYDRATE)
 
-    def bolus(self, reading: np.ndarray, announced: np.ndarray) -> np.ndarray:
-        """U for the announced meal and for a high ``reading``, (n,)."""
-        found: np.ndarray = announced / self.rule.ratio + self.rule.correction(reading)
+    def read(self, reading: np.ndarray) -> None:
+        """One reading of each sensor, mg/dl, five minutes after the one before."""
+        self.readings = np.column_stack([self.readings, reading])[:, -READINGS:]
+
+    def gave(self, dose: Dose, announced: np.ndarray, minutes: int) -> None:
+        """What was given and announced in the ``minutes`` until the next reading; insulin counts beyond the usual basal rate."""
+        self.insulin.take((dose.basal + dose.bolus - self.therapy.basal) * minutes, minutes)
+        self.meal.take(announced, minutes)
+
+    def line(self) -> tuple[np.ndarray, np.ndarray]:
+        """Glucose, mg/dl, and its trend, mg/dl in a quarter of an hour, by a line through the last readings, each (n,)."""
+        count = self.readings.shape[1]
+        at = np.arange(count) - (count - 1)
+        middle = self.readings.mean(axis=1)
+        slope = (self.readings - middle[:, None]) @ (at - at.mean()) / max(1.0, ((at - at.mean()) ** 2).sum())
+        return middle - slope * at.mean(), slope * 3
+
+    def covered(self) -> np.ndarray:
+        """Glucose after what the insulin on board will lower, mg/dl, (n,)."""
+        found: np.ndarray = self.line()[0] - self.insulin.total * self.therapy.factor
         return found
 
-    def possible(self, reading: np.ndarray, announced: np.ndarray) -> np.ndarray:
+    def columns(self, announced: np.ndarray, minute: int) -> np.ndarray:
+        """(n, columns), mg/dl: glucose; where it is heading, by its trend of a quarter of an hour and by the insulin on board;
+        what the announced carbohydrate that has yet to act would raise, and what a meal that is announced now would, nan for
+        none; and the hour of the day, by the ``minute`` since a midnight."""
+        level, trend = self.line()
+        rise = self.therapy.factor / self.therapy.ratio
+        meal = self.meal.total * rise
+        return np.column_stack(
+            [
+                level,
+                self.covered() + trend,
+                np.where(meal < LEAST, np.nan, meal),
+                np.where(announced > 0, announced * rise, np.nan),
+                np.full(len(level), minute % 1440 // 60),
+            ]
+        )
+
+    def bolus(self, announced: np.ndarray) -> np.ndarray:
+        """U that the calculator gives for the announced meal, g, and for glucose out of the target range, (n,)."""
+        covered = self.covered()
+        off = covered - np.clip(covered, *TARGET)
+        found: np.ndarray = np.maximum(0.0, announced / self.therapy.ratio + off / self.therapy.factor)
+        return found
+
+    def possible(self, announced: np.ndarray) -> np.ndarray:
         """Which actions mean something, (n, actions) bool: boluses for meals only with one, corrections only of high glucose."""
-        meal = announced > 0
-        high = self.rule.correction(reading) > 0
+        meal, high = announced > 0, self.covered() > HIGH
         found: np.ndarray = np.where(
             self.kinds == "m", meal[:, None], ~meal[:, None] & ((self.kinds == "b") | high[:, None])
         )
         return found
 
-    def dose(self, action: np.ndarray, reading: np.ndarray, announced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def dose(self, action: np.ndarray, announced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The basal rate, U/min, and the bolus, U, of each row's ``action``, a place in `ACTIONS`, each (n,)."""
-        return self.rule.basal * self.level[action], self.share[action] * self.bolus(reading, announced)
+        return self.therapy.basal * self.level[action], self.share[action] * self.bolus(announced)
 
 
-class Watch:
-    """What the pumps of a batch remember: the last readings, the insulin and the carbohydrate that have yet to act."""
-
-    def __init__(self, patients: Patients) -> None:
-        self.factor = patients.column("correction_factor")
-        self.rise = self.factor / patients.column("carbohydrate_ratio")
-        self.basal = patients.basal
-        n = len(patients)
-        self.readings = np.empty((n, 0))
-        self.insulin, self.meal = np.zeros((2, n)), np.zeros((2, n))
-
-    def read(self, reading: np.ndarray) -> None:
-        """One reading of each sensor, five minutes after the one before."""
-        self.readings = np.column_stack([self.readings, reading])[:, -READINGS:]
-
-    def gave(self, dose: Dose, announced: np.ndarray, minutes: int) -> None:
-        """What was given and announced in the ``minutes`` until the next reading; insulin counts beyond the usual basal rate."""
-        extra = (dose.basal + dose.bolus - self.basal) * minutes
-        for pool, came, tau in ((self.insulin, extra, INSULIN), (self.meal, announced, CARBOHYDRATE)):
-            pool[0] += came
-            left = np.exp(-minutes / tau)
-            pool[1] = (pool[1] + pool[0] * minutes / tau) * left
-            pool[0] *= left
-
-    def columns(self, announced: np.ndarray) -> np.ndarray:
-        """(n, columns): glucose, mg/dl, and its trend, mg/dl in 15 minutes, by a line through the last readings; what the insulin
-        that has yet to act would lower, and what the announced carbohydrate that has yet to act would raise, mg/dl, and what a
-        meal that is announced now would raise, nan for none."""
-        count = self.readings.shape[1]
-        at = np.arange(count) - (count - 1)
-        middle = self.readings.mean(axis=1)
-        slope = (self.readings - middle[:, None]) @ (at - at.mean()) / max(1.0, ((at - at.mean()) ** 2).sum())
-        level = middle - slope * at.mean()
-        meal = self.meal.sum(axis=0) * self.rise
-        return np.column_stack(
-            [
-                level,
-                slope * 3,
-                self.insulin.sum(axis=0) * self.factor,
-                np.where(meal < LEAST, np.nan, meal),
-                np.where(announced > 0, announced * self.rise, np.nan),
-            ]
-        )
-
-
-__all__ = ["ACTIONS", "BASAL", "COLUMNS", "CORRECTION", "INTERVAL", "MEAL", "Usual", "Watch"]
+__all__ = ["ACTIONS", "BASAL", "COLUMNS", "CORRECTION", "INTERVAL", "MEAL", "Calculator", "Pool", "Therapy"]

@@ -12,8 +12,7 @@ from puji.modalities.plans import advise
 from puji.modalities.plans.conditions import Ask
 from puji.modalities.plans.diabetes.care import COUNTING, NOT_COUNTING
 from puji.modalities.plans.diabetes.control import Controller, Dose
-from puji.modalities.plans.diabetes.doses import INTERVAL, Usual, Watch
-from puji.modalities.plans.diabetes.patients import Patients
+from puji.modalities.plans.diabetes.doses import INTERVAL, Calculator, Therapy
 from puji.modalities.plans.diabetes.safeguard import INSULIN, ROUTE
 from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.plan import Maker, Plan
@@ -28,61 +27,57 @@ LEAST_BOLUS = 0.01
 class Planned(Controller):
     """The best supported action of the ``model`` (a `puji.Model` of the setting "diabetes"), every quarter of an hour.
 
-    ``counting``: whether the patients announce their meals.
+    ``therapy``: the settings of the pumps. ``counting``: whether the patients announce their meals.
     """
 
-    def __init__(self, patients: Patients, model: Any, counting: bool = True) -> None:
+    def __init__(self, therapy: Therapy, model: Any, counting: bool = True) -> None:
         self.model = model
-        self.patients = patients
-        self.usual = Usual(patients)
-        self.groups = patients.groups.tolist()
+        self.therapy = therapy
         self.kind = COUNTING if counting else NOT_COUNTING
         self.reset()
 
     def reset(self) -> None:
         """Nothing was read or given yet."""
-        self.watch = Watch(self.patients)
-        self.rate = self.patients.basal
+        self.calculator = Calculator(self.therapy)
+        self.rate = self.therapy.basal
         self.actions: list[np.ndarray] = []
-
-    def estimates(self, columns: np.ndarray) -> Estimates:
-        """What the network says of the patients as they are, see `Watch.columns`."""
-        modality = self.model.modality
-        told = [
-            Episode("", (Step("", tuple(None if one != one else one for one in row)),), "", (group, self.kind))
-            for row, group in zip(columns.tolist(), self.groups, strict=True)
-        ]
-        book = modality.book
-        kinds = [book.kind(one, one.steps[0]) for one in told]
-        found: Estimates = modality.estimates(self.model, [prompt(book, one, 0) for one in told], kinds)
-        return found
 
     def dose(self, reading: np.ndarray, announced: np.ndarray, minute: int, interval: int) -> Dose:
         """The dose of the chosen actions; between decisions the basal rate stays."""
-        self.watch.read(reading)
+        self.calculator.read(reading)
         bolus = np.zeros(len(reading))
         if minute % INTERVAL == 0:
-            scores = self.estimates(self.watch.columns(announced)).shrunken()
-            possible = self.usual.possible(reading, announced)
-            scores = np.where(possible, scores, -np.inf)
-            action = scores.argmax(axis=1)
+            scores = asked(self.model, self.calculator.columns(announced, minute), self.kind).shrunken()
+            possible = self.calculator.possible(announced)
+            action = np.where(possible, scores, -np.inf).argmax(axis=1)
             self.actions.append(action)
-            self.rate, bolus = self.usual.dose(action, reading, announced)
+            self.rate, bolus = self.calculator.dose(action, announced)
         return Dose(self.rate, bolus / interval)
 
     def gave(self, dose: Dose, announced: np.ndarray, interval: int) -> None:
         """Remember what was given."""
-        self.watch.gave(dose, announced, interval)
+        self.calculator.gave(dose, announced, interval)
 
 
-def ordered(setting: Setting, people: Patients, reading: float, announced: float) -> Setting:
-    """``setting`` with the orders that its actions are for one patient (the only row of ``people``) whose sensor shows
-    ``reading``, mg/dl, and who announces ``announced`` g."""
-    usual = Usual(people)
-    shown, told = np.array([reading]), np.array([announced])
+def asked(model: Any, columns: np.ndarray, kind: str) -> Estimates:
+    """What the network says of patients as they are, see `Calculator.columns`; ``kind``: `COUNTING` or `NOT_COUNTING`."""
+    modality = model.modality
+    told = [
+        Episode("", (Step("", tuple(None if one != one else one for one in row)),), "", (kind,))
+        for row in columns.tolist()
+    ]
+    book = modality.book
+    kinds = [book.kind(one, one.steps[0]) for one in told]
+    found: Estimates = modality.estimates(model, [prompt(book, one, 0) for one in told], kinds)
+    return found
+
+
+def ordered(setting: Setting, calculator: Calculator, announced: np.ndarray) -> Setting:
+    """``setting`` with the orders that its actions are for the only patient of ``calculator``, who announces ``announced`` g,
+    (1,)."""
     actions = []
     for place, action in enumerate(setting.actions):
-        rate, bolus = (float(one[0]) for one in usual.dose(np.array([place]), shown, told))
+        rate, bolus = (float(one[0]) for one in calculator.dose(np.array([place]), announced))
         basal = [("U/h", round(60 * rate, 2), float(INTERVAL))] if rate > 0 else []
         given = [*basal, *([("U", round(bolus, 2), 0.0)] if bolus >= LEAST_BOLUS else [])]
         orders = tuple(
@@ -95,24 +90,25 @@ def ordered(setting: Setting, people: Patients, reading: float, announced: float
 
 def plan_for(
     model: Any,
-    people: Patients,
-    columns: np.ndarray,
-    reading: float,
+    calculator: Calculator,
     announced: float,
+    minute: int,
     facts: Facts,
+    patient: str = "",
     counting: bool = True,
     least: int = 20,
 ) -> Plan:
     """The plan for one patient now: what is recommended with its doses, alternatives, and what the safety rules say.
 
-    ``columns``: of `Watch.columns`, (1, columns). ``least``: logged decisions that
-    have to support what is recommended. Impossible actions, such as a bolus for no meal, are left out.
+    ``calculator``: of the patient alone, which has read the sensor and knows what was given. ``announced``: carbohydrate of a
+    meal that begins now, g, 0 for none. ``minute``: of the day. ``counting``: whether the patient announces meals. ``least``:
+    logged decisions that have to support what is recommended. Impossible actions, such as a bolus for no meal, are left out.
     """
     modality = model.modality
-    found: Estimates = Planned(people, model, counting).estimates(columns)
-    possible = Usual(people).possible(np.array([reading]), np.array([announced]))
-    found = replace(found, support=np.where(possible, found.support, 0.0))
-    setting = ordered(modality.setting, people, reading, announced)
+    meal = np.array([announced])
+    found = asked(model, calculator.columns(meal, minute), COUNTING if counting else NOT_COUNTING)
+    found = replace(found, support=np.where(calculator.possible(meal), found.support, 0.0))
+    setting = ordered(modality.setting, calculator, meal)
     names, maker = modality.setting.names(modality.rules), Maker("puji plans", version("puji"), "", "")
     return advise.plan(
         setting,
@@ -121,6 +117,6 @@ def plan_for(
         Ask(least=least),
         names=names,
         maker=maker,
-        patient=people.names[0],
+        patient=patient,
         facts=facts,
     )

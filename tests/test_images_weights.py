@@ -100,6 +100,7 @@ def test_generated_images_are_valid_by_seed_and_show_their_label(model, made):
     every = [*made["normal"], *made["pneumonia"]]
     assert len({one.pixels for one in every}) == 24
     assert all((one.size, one.channels) == (28, 1) and one.array.std() > 15 for one in every)
+    assert not any(model.familiar(one) for one in every), "patches that are codes exactly are no photograph's"
     p = np.array([probability(model, one) for one in every])
     assert assess.auroc(p, np.repeat([False, True], 12)) > 0.9
 

@@ -50,7 +50,7 @@ HISTORY = 800_000
 """Seed of the two weeks before the test days."""
 MODEL = Path("runs") / "plans-diabetes"
 PIECES = common.RESULTS / "diabetes.pieces.json"
-TRAINED: dict[str, Any] = {"trajectories": 320, "epochs": 24, "rounds": 3}
+TRAINED: dict[str, Any] = {"trajectories": 320, "epochs": 30, "rounds": 2}
 SETTINGS: dict[str, Any] = {
     "batch_tokens": 2048,
     "learning_rate": 4e-3,

@@ -38,7 +38,7 @@ from puji.modalities.plans.diabetes.planning import Planned
 from puji.modalities.plans.diabetes.safeguard import Guarded
 from puji.modalities.plans.modality import Plans
 from puji.modalities.plans.setting import load_setting
-from puji.training import fresh, train_model
+from puji.training import fresh, provenance, train_model
 
 TEST = tuple(name for name in names() if name not in care.LOGGED)
 SEEDS = 20
@@ -50,7 +50,7 @@ HISTORY = 800_000
 """Seed of the two weeks before the test days."""
 MODEL = Path("runs") / "plans-diabetes"
 PIECES = common.RESULTS / "diabetes.pieces.json"
-TRAINED: dict[str, Any] = {"trajectories": 320, "epochs": 24, "rounds": 3}
+TRAINED: dict[str, Any] = {"trajectories": 320, "epochs": 30, "rounds": 2}
 SETTINGS: dict[str, Any] = {
     "batch_tokens": 2048,
     "learning_rate": 4e-3,
@@ -71,8 +71,11 @@ def learn(
     modality.prepare(records)
     model = fresh(modality, records, None, seed)
     options = Settings(epochs=wanted["epochs"] * wanted["rounds"], seed=seed, **SETTINGS)
+    corpus = Corpus(records, [])
     with tempfile.TemporaryDirectory() as folder:
-        result = train_model(model, Corpus(records, []), [], options, Path(folder) / "run", on_step=_step)
+        result = train_model(model, corpus, [], options, Path(folder) / "run", on_step=_step)
+    told = {"setting": "diabetes", "rounds": wanted["rounds"], "episodes": 0}
+    model.provenance = provenance(model, corpus, "diabetes-care", options, result, told)
     days = sum(len(one.steps) for one in records) / 96
     return model, {
         **wanted,
@@ -227,6 +230,7 @@ def run(quick: bool) -> dict[str, Any]:
         took = json.loads((MODEL / "took.json").read_text("utf-8"))
     else:
         model, took = learn(TRAINED)
+        model.measure_familiarity(care.episodes(1, seed=CHOOSING))
         model.save(MODEL, card=f"# {MODEL.name}\n\nWritten by `python -m benchmarks diabetes`.\n")
         atomic_write(MODEL / "took.json", json.dumps(took))
     if not quick and PIECES.is_file():

@@ -64,8 +64,8 @@ def test_an_action_is_a_multiple_of_what_the_calculator_says():
     for code, share in (("m0", 0.0), ("m80", 0.8), ("m140", 1.4)):
         rate, bolus = high.dose(np.full(2, ACTIONS.index(code)), announced)
         assert bolus == pytest.approx(share * whole) and rate == pytest.approx(people.basal)
-    rate, bolus = high.dose(np.full(2, ACTIONS.index("b250")), np.zeros(2))
-    assert rate == pytest.approx(2.5 * people.basal) and not bolus.any()
+    rate, bolus = high.dose(np.full(2, ACTIONS.index("b150")), np.zeros(2))
+    assert rate == pytest.approx(1.5 * people.basal) and not bolus.any()
 
 
 def test_the_calculator_counts_insulin_on_board_and_low_glucose():
@@ -114,7 +114,7 @@ def test_what_a_pump_knows():
     )
 
 
-def test_a_factor_that_is_wrong_in_the_pump_is_found_in_the_nights():
+def test_a_factor_that_is_wrong_in_the_pump_is_found():
     """The same care, read with a factor that is half and twice as large: the response makes up for it."""
     people = patients([*PEOPLE, "child#004", "adolescent#001"])
     found = care.estimated(people, 5)

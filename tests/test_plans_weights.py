@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 import puji
-from puji.modalities.plans.demo import FACTS, PATIENT, RARE, demo, plan
+from puji.modalities.plans.demo import CHILD, DIABETES, FACTS, PATIENT, RARE, demo, plan
+from puji.modalities.plans.diabetes import day, metrics
+from puji.modalities.plans.diabetes.care import COUNTING
+from puji.modalities.plans.diabetes.doses import ACTIONS
+from puji.modalities.plans.diabetes.planning import asked
 from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.fhir_check import check
 from puji.modalities.plans.value import prompt

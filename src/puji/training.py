@@ -127,7 +127,7 @@ def fit(
         result = train_model(model, records, held_out, options, run, resume=resume, on_step=on_step)
         origin = {} if start is None else {"base": start.provenance}
         named = str(data) if str(data) in instance.datasets else source.name
-        model.provenance = {**_provenance(model, records, named, options, result, setup), **origin}
+        model.provenance = {**provenance(model, records, named, options, result, setup), **origin}
         calibrate(model, records)
         if int(os.environ.get("RANK", "0")) == 0:
             model.save(target, card=card(model))
@@ -280,7 +280,7 @@ def _sequences(
     return views, corpus.plain(modality, vocabulary, held_out, context, ruled=options.forbidden < 1)
 
 
-def _provenance(
+def provenance(
     model: Model[Any],
     records: corpus.Corpus[Any],
     data: str,
@@ -288,7 +288,7 @@ def _provenance(
     result: Result,
     setup: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Where a model comes from."""
+    """Where ``model`` comes from: what `fit` and benchmarks write beside weights. ``data``: what the records are called."""
     return {
         "version": _version(),
         "data": {

@@ -41,7 +41,7 @@ class Care:
     """How people deviate from basal-bolus. ``basal`` and ``meal``: how often each multiple is chosen, for an hour and for a
     meal."""
 
-    basal: tuple[float, ...] = (0.1, 0.15, 0.35, 0.22, 0.18)
+    basal: tuple[float, ...] = (0.15, 0.2, 0.35, 0.3)
     meal: tuple[float, ...] = (0.08, 0.17, 0.22, 0.25, 0.18, 0.1)
     kept: float = 0.5
     """Probability that a basal rate is kept for another hour."""
@@ -114,7 +114,7 @@ def cost(reading: np.ndarray) -> np.ndarray:
     return found
 
 
-LOW, WORST = 12.0, 40.0
+LOW, WORST = 6.0, 40.0
 """How many times the risk of low glucose counts, and what counts as the worst: both chosen on logged patients."""
 
 

@@ -17,7 +17,7 @@ from puji.modalities.plans.diabetes.patients import Patients
 
 INTERVAL = 15
 """Minutes from one decision to the next."""
-BASAL = {"b0": 0.0, "b50": 0.5, "b100": 1.0, "b150": 1.5, "b250": 2.5}
+BASAL = {"b0": 0.0, "b50": 0.5, "b100": 1.0, "b150": 1.5}
 MEAL = {"m0": 0.0, "m60": 0.6, "m80": 0.8, "m100": 1.0, "m120": 1.2, "m140": 1.4}
 CORRECTION = {"c50": 0.5, "c100": 1.0}
 ACTIONS = (*BASAL, *MEAL, *CORRECTION)

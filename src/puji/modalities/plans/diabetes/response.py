@@ -1,13 +1,16 @@
 """How strongly a patient answers to insulin, as logged care tells it: a pump's correction factor is a rule of thumb.
 
-Over half an hour of the night glucose changes by what the insulin that acts in it does, by what is left of the last meal, by
-itself towards where it belongs, and by noise:
+Over half an hour glucose changes by what the insulin and the announced carbohydrate that act in it do, by itself towards where
+it belongs, and by noise:
 
     change = a + b (glucose - 140) - response * insulin acting * factor + rise * carbohydrate acting * factor / ratio
 
-A line through all such half hours, with a normal prior around 1 on the two multiples (the mean of the posterior). By day meals
-are misjudged and insulin comes with them, so neither tells what it does alone. Half hours near low glucose are left out, too:
-what people eat against it is told to no pump.
+A line through all such half hours, with a normal prior around 1 on the two multiples (the mean of the posterior). Of who
+announces no meals the nights are taken alone, when nobody eats. Half hours near low glucose are left out: what people eat
+against it is told to no pump.
+
+What is found by day is larger than what insulin alone would do: it is large, too, where meals act fast and strongly, and the
+plan was better by it on logged patients than by the nights of all.
 """
 
 from __future__ import annotations
@@ -42,10 +45,13 @@ def response(
 
     ``reading``: of the sensor every five minutes, mg/dl, nan where there is none, (n, steps); ``extra``: insulin beyond the basal
     rate, U, and ``announced`` carbohydrate, g, from each reading to the next, (n, steps); ``therapy``: of the n rows;
-    ``patient``: whose rows they are, (n,) int; ``minute``: since midnight, of the first reading. 1 for a patient without a night.
+    ``patient``: whose rows they are, (n,) int; ``minute``: since midnight, of the first reading. 1 for a patient of whom
+    no half hour counts.
     """
     clock = (minute + MINUTES * np.arange(reading.shape[1])) % 1440
-    reading = np.where((clock >= NIGHT[0]) & (clock < NIGHT[1]), reading, np.nan)
+    night = (clock >= NIGHT[0]) & (clock < NIGHT[1])
+    counting = np.bincount(patient, announced.sum(axis=1)) > 0
+    reading = np.where(counting[patient][:, None] | night, reading, np.nan)
     acting = [
         np.cumsum(_acted(came, tau), axis=1) * scale[:, None]
         for came, tau, scale in (

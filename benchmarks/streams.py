@@ -106,9 +106,9 @@ def capacity(forecaster: EngineForecaster, folder: Path, patients: int, steps: i
         with monitor.store.batch():
             for name in names:
                 monitor.take(f"puji/{name}/observation", told(observation(name, clock.now, 100 + patient_steps % 60)))
-            monitor._dirty.clear()
+            if patient_steps < 143:
+                monitor._now.clear()
     with monitor.store.batch():
-        monitor._dirty.update(names)
         monitor.settle()
     grown = (memory() - before) / patients
     slow = run(monitor, names, steps, STEP)
@@ -153,7 +153,7 @@ def soak(forecaster: EngineForecaster, minutes: float, slow: int = SLOW, fast: i
         folder = Path(temporary)
         with broker(folder) as (name, port):
             monitor = Monitor(Store(folder / "state"), forecaster, clocks.system)
-            service = Service(Link(Address(port=port), ["puji/+/observation"]), monitor)
+            service = Service(Link(Address(port=port), ["puji/+/observation", "puji/+/administration"]), monitor)
             out = folder / "load.json"
             ended: list[int] = []
 
@@ -180,7 +180,8 @@ def soak(forecaster: EngineForecaster, minutes: float, slow: int = SLOW, fast: i
             thread.join()
             seconds, used = time.monotonic() - started, time.process_time() - used
             told_by = json.loads(out.read_text("utf-8"))
-            latency = np.array(told_by["latency"])
+            sent_at, latency = np.array(told_by["latency"]).T
+            late = np.array(told_by["woken_late"])
             middle = marks[len(marks) // 2]
             refused = {what: n for what, n in monitor.counts.items() if what != ACCEPTED}
             monitor.store.close()
@@ -197,6 +198,10 @@ def soak(forecaster: EngineForecaster, minutes: float, slow: int = SLOW, fast: i
                 "latency_p50_ms": float(np.quantile(latency, 0.5)) * 1000,
                 "latency_p99_ms": float(np.quantile(latency, 0.99)) * 1000,
                 "latency_most_ms": float(latency.max()) * 1000,
+                "slowest_sent_at_s": sent_at[np.argsort(-latency)[:10]].round(1).tolist(),
+                "woken_late_ms": {
+                    name: float(np.quantile(late, q)) * 1000 for name, q in (("p50", 0.5), ("p99", 0.99))
+                },
                 "devices_most_behind_s": told_by["most_behind"],
                 "processor_share": used / seconds,
                 "memory_mb": {"middle": middle[2], "end": marks[-1][2]},

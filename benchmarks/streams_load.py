@@ -75,7 +75,7 @@ def woken(late: list[float], ending: threading.Event) -> None:
 def main() -> None:
     port, slow, fast, seconds = (int(word) for word in sys.argv[1:5])
     load = Load(port)
-    begin = time.time() + max(1.0, (slow + fast) / 10)  # when the hour before has been taken in
+    begin = time.time() + max(0.5, (slow + fast) / 10)  # when the hour before has been taken in
     patients = [f"slow-{n}" for n in range(slow)] + [f"fast-{n}" for n in range(fast)]
     # Each patient's readings lie at its own place within the steps.
     due = {name: begin + (place * STEP / slow if place < slow else 1.0) for place, name in enumerate(patients)}
@@ -95,7 +95,7 @@ def main() -> None:
                 load.send(name, due[name], measured=True)
                 due[name] += STEP if name.startswith("slow") else 1.0
         time.sleep(max(0.0, min(min(due.values()) - time.time(), 0.5)))
-    time.sleep(min(10.0, 1.0 + seconds))
+    time.sleep(min(10.0, seconds / 2))
     ending.set()
     latency = [(at - first, seconds) for at, seconds in load.latency]
     result = {"history": history, "sent": load.count - history, "latency": latency, "woken_late": late}

@@ -91,6 +91,33 @@ def test_a_device_that_catches_up_is_forecast_once_a_tick(tmp_path):
         assert one.patients["p2"].track is not None
 
 
+def test_a_few_are_forecast_at_a_time_and_those_of_now_before_those_of_the_past(tmp_path):
+    one = monitor(tmp_path)
+    with one.store.batch():
+        for name, minutes in (("late", -20), ("p1", 0), ("p2", 0), ("p3", 0)):
+            assert one.take(f"puji/{name}/observation", told(glucose(minutes, 120, name))) is None
+        one.tick()
+        assert one.waiting
+        assert one.settle(2) == ["p1", "p2"]
+        assert one.take("puji/p1/observation", told(glucose(1, 120, "p1"))) is None
+        assert one.settle(2) == ["p3", "p1"]
+        assert one.settle(2) == ["late"]
+        assert not one.waiting
+        assert one.settle(2) == []
+
+
+def test_a_vital_of_which_only_one_reading_is_known_is_not_silent(tmp_path):
+    clock = Hands()
+    one = monitor(tmp_path, clock)
+    take(one, measured("p1", "temperature", NOW, 36.8))
+    clock.now += 60 * MINUTE
+    take(one, measured("p1", "temperature", clock.now, 36.9))
+    assert one.patients["p1"].alerts == {}
+    clock.now += 181 * MINUTE
+    tick(one)
+    assert "temperature-stale" in one.patients["p1"].alerts
+
+
 def test_too_few_readings_give_no_forecast(tmp_path):
     one = monitor(tmp_path)
     take(one, glucose(-30, 100), glucose(-5, 100), glucose(0, 101))

@@ -179,7 +179,7 @@ def stream(**values: Any) -> None:
         if folder is None and simulated is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="puji-stream-")))
         planner = _planner(values["plans"], values["patients"], simulated)
-        forecaster = EngineForecaster(weights.load())
+        forecaster = EngineForecaster(weights.load(), spread=weights.spread())
         store = Store(folder or Path(STATE))
         stack.callback(store.close)
         if simulated is not None:

@@ -238,4 +238,4 @@ def _sum(told: list[tuple[int, float]], start: float, stop: float) -> float:
     return sum(value for _, value in told[first:end])
 
 
-__all__ = ["RELEASED", "DiabetesPlanner", "Known", "brief", "mean_rate", "state"]
+__all__ = ["RELEASED", "DiabetesPlanner", "Known", "brief", "mean_rate", "state", "told_apart"]

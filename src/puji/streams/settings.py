@@ -45,8 +45,8 @@ LARGEST = 50_000_000
 @dataclass(frozen=True)
 class Settings:
     """One patient. ``group``: of `GROUPS`; ``age``: years; ``weight``: kg; ``basal``: U/h; ``carbohydrate_ratio``: g that one
-    unit covers; ``correction_factor``: mg/dl by which one unit lowers glucose; ``current``: codes of the medicines beside the pump's
-    insulin, as safety rules ask for them."""
+    unit covers; ``correction_factor``: mg/dl by which one unit lowers glucose; ``current``: codes of the medicines beside the
+    pump's insulin, as safety rules ask for them."""
 
     patient: str
     group: str
@@ -105,7 +105,8 @@ def read(path: Path) -> tuple[dict[str, Settings], list[Invalid]]:
     """The patients of a file, by id, and what was refused of it, with line and reason.
 
     CSV with a header, or JSON: a list of objects; the fields are `FIELDS`. Numbers are in `UNITS`; the correction factor may be
-    told with its unit, "2.8 mmol/L"; ``current`` is `NONE`, or codes ("ATC/A10BA02") with spaces between them. Raises Invalid for a file of which nothing can be used.
+    told with its unit, "2.8 mmol/L"; ``current`` is `NONE`, or codes ("ATC/A10BA02") with spaces between them. Raises Invalid
+    for a file of which nothing can be used.
     """
     try:
         if path.stat().st_size > LARGEST:
@@ -166,7 +167,8 @@ def _medicines(told: Any) -> tuple[str, ...]:
     found = told.split() if isinstance(told, str) else told
     if found == [NONE]:
         return ()
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found) or (told == "" or NONE in found):
+    # A mere name cannot be compared with the rules' codes.
+    if not isinstance(found, list) or told == "" or not all(isinstance(one, str) and "/" in one for one in found):
         raise Invalid("streams.patients.current", none=NONE)
     try:
         return tuple(normalised(one) for one in found)

@@ -168,12 +168,10 @@ def gaps(window: Window) -> str:
 
 def unknown_insulin(window: Window, now: int) -> str:
     """Key of the reason, where what is told of insulin does not reach back as far as the safety rules ask; else ""."""
-    times = [
-        series.times[0] for name in (BOLUS.name, BASAL.name) if (series := window.series.get(name)) and series.times
-    ]
-    if not times:
+    told = [*_told(window, BOLUS.name)[:1], *_told(window, BASAL.name)[:1]]
+    if not told:
         return "streams.plan.none.insulin"
-    return "streams.plan.none.insulin_short" if min(times) > now - REMEMBERED * MINUTE else ""
+    return "streams.plan.none.insulin_short" if min(told)[0] > now - REMEMBERED * MINUTE else ""
 
 
 def state(person: One, window: Window, now: int) -> Known:

@@ -1,6 +1,7 @@
 """Plans from a stream: what is told to the model is what the pump of the closed loop knows, and what is not known is said."""
 
 import json
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,7 +12,7 @@ from puji import language
 from puji.errors import Invalid
 from puji.modalities.plans.diabetes import care, loop, scenario
 from puji.modalities.plans.diabetes.control import Controller, Dose
-from puji.modalities.plans.diabetes.doses import Watch
+from puji.modalities.plans.diabetes.doses import Calculator, Therapy
 from puji.modalities.plans.diabetes.logs import LoggedCare
 from puji.modalities.plans.diabetes.patients import patients
 from puji.modalities.plans.diabetes.pump import pump
@@ -23,11 +24,11 @@ from puji.modality import Estimate
 from puji.streams import diabetes_planner as planning
 from puji.streams.diabetes_planner import DiabetesPlanner, mean_rate, state, told_apart
 from puji.streams.samples import basal, bolus, measured
-from puji.streams.settings import One, Settings, virtual
+from puji.streams.settings import Settings
 
 from .streams_cases import MINUTE, NOW, STEP, Hands, give, glucose, monitor, sent, take, tick
 
-CHILD = Settings("p1", "child", 9.0, 31.5, 0.36, 20.0, 50.0)
+CHILD = Settings("p1", 9.0, 31.5, 0.36, 20.0, 50.0)
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +55,19 @@ class Watched(Controller):
     """Logged care, and what a pump knows at each reading beside it."""
 
     def __init__(self, people, seeds, minutes):
-        self.inner, self.watch, self.columns = LoggedCare(people, seeds, minutes), Watch(people), []
+        self.inner, self.known, self.columns = LoggedCare(people, seeds, minutes), Calculator(Therapy.of(people)), []
 
     def dose(self, reading, announced, minute, interval):
-        self.watch.read(reading)
-        self.columns.append(self.watch.columns(np.zeros(len(reading))))
+        self.known.read(reading)
+        self.columns.append(self.known.columns(np.zeros(len(reading)), minute))
         return self.inner.dose(reading, announced, minute, interval)
 
     def gave(self, dose: Dose, announced, interval):
-        self.watch.gave(dose, announced, interval)
+        self.known.gave(dose, announced, interval)
 
 
 def test_the_model_is_told_what_the_pump_of_the_closed_loop_knows(tmp_path):
-    """Messages of a virtual patient, and `Watch` that stood beside its pump, after 16 hours."""
+    """Messages of a virtual patient, and the bolus calculator that stood beside its pump, after 16 hours."""
     name, hours = "adult#003", 16
     people, seeds, minutes = patients([name]), np.array([5]), hours * 60
     watched = Watched(people, seeds, minutes)
@@ -84,14 +85,15 @@ def test_the_model_is_told_what_the_pump_of_the_closed_loop_knows(tmp_path):
                 give(one, bolus("p1", at + 1000, float(course.bolus[0, step]) * 5))
             if course.announced[0, step] > 0:
                 take(one, measured("p1", "carbohydrate", at + 500, float(course.announced[0, step])))
-    person = One(virtual([name], ["p1"])["p1"])
-    known = state(person, one.patients["p1"].window, clock.now)
+    known = state(Therapy.of(people), one.patients["p1"].window, clock.now)
     assert course.bolus.sum() > 0
-    assert known.columns[0, :2] == pytest.approx(watched.columns[-1][0, :2], abs=0.6)  # whole mg/dl were sent
-    # The last step's rate is not told, and boluses began a second late.
-    assert known.columns[0, 2] == pytest.approx(watched.columns[-1][0, 2], abs=1.0)
-    meal = watched.columns[-1][0, 3]
-    assert known.columns[0, 3] == pytest.approx(meal, abs=1.0) if np.isfinite(meal) else np.isnan(known.columns[0, 3])
+    glucose_, heading, meal, announced, hour = known.calculator.columns(np.zeros(1), minutes - 5)[0]
+    expected = watched.columns[-1][0]
+    assert glucose_ == pytest.approx(expected[0], abs=0.6)  # whole mg/dl were sent
+    assert heading == pytest.approx(expected[1], abs=2)  # the last step's rate is not told; boluses began a second late
+    assert meal == pytest.approx(expected[2], abs=1.0, nan_ok=True)
+    assert np.isnan(announced)
+    assert hour == expected[4] == 15
     given = (course.basal + course.bolus)[0, -37:-1].sum() * 5
     assert known.given == pytest.approx(given, abs=0.1)
     assert (known.counting, known.rated, known.announced) == (True, True, 0.0)
@@ -139,22 +141,26 @@ def test_a_plan_is_fhir_that_proposes_and_says_what_it_rests_on(tmp_path, planne
 def test_a_meal_waits_for_its_bolus(tmp_path, planner):
     clock = Hands()
     one = heard(tmp_path, planner, clock)
-    person, window = One(CHILD), one.patients["p1"].window
+    therapy, window = CHILD.therapy, one.patients["p1"].window
+
+    def columns(known):
+        return known.calculator.columns(np.array([known.announced]), 0)[0]
+
     clock.now += MINUTE
     take(one, measured("p1", "carbohydrate", clock.now, 40))
-    known = state(person, window, clock.now)
+    known = state(therapy, window, clock.now)
     assert (known.announced, known.counting) == (40, True)
-    assert known.columns[0, 4] == pytest.approx(40 * 50 / 20)
-    assert np.isnan(known.columns[0, 3])
+    assert columns(known)[3] == pytest.approx(40 * 50 / 20)
+    assert np.isnan(columns(known)[2])
     assert "announces no meals" not in texts(care_plan(one)[1])
     # After its bolus, or a quarter of an hour, the meal is eaten.
-    late = state(person, window, clock.now + 16 * MINUTE)
+    late = state(therapy, window, clock.now + 16 * MINUTE)
     assert late.announced == 0
-    assert late.columns[0, 3] > 60
+    assert columns(late)[2] > 60
     give(one, bolus("p1", clock.now + 1000, 2))
-    after = state(person, window, clock.now + 2000)
+    after = state(therapy, window, clock.now + 2000)
     assert after.announced == 0
-    assert after.columns[0, 2] == pytest.approx(2 * 50, rel=0.02)
+    assert after.calculator.insulin.total[0] == pytest.approx(2, rel=0.02)
     assert after.given == pytest.approx(2 + 3 * 0.36, abs=0.01)
 
 
@@ -163,7 +169,7 @@ def test_without_a_rate_the_usual_one_is_presumed_and_the_plan_says_so(tmp_path,
     give(one, bolus("p1", NOW - 200 * MINUTE, 1.5))
     take(one, glucose(1, 121))
     assert "basal rate is not told" in texts(care_plan(one)[1])
-    known = state(One(CHILD), one.patients["p1"].window, NOW)
+    known = state(CHILD.therapy, one.patients["p1"].window, NOW)
     assert known.given == pytest.approx(3 * 0.36, abs=0.01)
 
 
@@ -211,8 +217,8 @@ def test_a_fact_that_the_rules_need_is_no_reason_to_stop_insulin():
 
     def made(*findings):
         vetoed = Alternative((order,), outcome, support, Verdict((), findings, "rules"))
-        time, maker = datetime(2026, 1, 1, tzinfo=UTC), Maker("m", "1", "", "")
-        return Plan("Patient/p1", time, maker, now=Step(()), chosen=nothing, alternatives=(vetoed,))
+        when, maker = datetime(2026, 1, 1, tzinfo=UTC), Maker("m", "1", "", "")
+        return Plan("Patient/p1", when, maker, now=Step(()), chosen=nothing, alternatives=(vetoed,))
 
     assert told_apart(made(low)).now == Step(())
     told = told_apart(made(missing))
@@ -239,9 +245,38 @@ def test_a_plan_is_made_again_after_a_restart(tmp_path, planner):
     assert again.patients["p1"].plan.text == text
 
 
-def test_only_a_model_of_this_setting_plans():
+def test_only_a_model_of_this_setting_plans(model, monkeypatch):
     with pytest.raises(Invalid, match="type-1 diabetes"):
         DiabetesPlanner(puji.load("plans"), {})
+    # One that was trained when the setting had other columns would be told what it does not know.
+    setting = model.modality.setting
+    monkeypatch.setattr(model.modality, "setting", setting.model_copy(update={"observed": setting.observed[:-1]}))
+    with pytest.raises(Invalid, match="older version"):
+        DiabetesPlanner(model, {})
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "UTC"])
+def test_the_hour_is_that_of_the_clinic(tmp_path, planner, monkeypatch, zone):
+    asked = []
+
+    def plan_for(model, calculator, announced, minute, *rest):
+        asked.append(minute)
+        return real(model, calculator, announced, minute, *rest)
+
+    real = planning.plan_for
+    monkeypatch.setattr(planning, "plan_for", plan_for)
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        planner.simulated = False
+        heard(tmp_path / "a", planner)
+        planner.simulated = True
+        heard(tmp_path / "b", planner)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    utc = NOW // MINUTE % 1440
+    assert asked == [(utc + (480 if zone == "Asia/Shanghai" else 0)) % 1440, utc]
 
 
 def test_a_rate_stands_until_the_next():
@@ -254,9 +289,8 @@ def test_a_rate_stands_until_the_next():
 
 
 def test_the_intervals_reach_past_what_still_acts():
-    person = One(CHILD)
-    watch = Watch(person)
-    watch.gave(Dose(person.basal, np.array([1.0])), np.zeros(1), 1)
+    known = Calculator(CHILD.therapy)
+    known.gave(Dose(known.therapy.basal, np.array([1.0])), np.zeros(1), 1)
     for _ in range(planning.ACTING // 5):
-        watch.gave(Dose(person.basal, np.zeros(1)), np.zeros(1), 5)
-    assert watch.insulin.sum() < 0.015
+        known.gave(Dose(known.therapy.basal, np.zeros(1)), np.zeros(1), 5)
+    assert known.insulin.total[0] < 0.015

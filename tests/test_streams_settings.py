@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from puji.errors import Invalid
+from puji.modalities.plans.diabetes.doses import Therapy
 from puji.modalities.plans.diabetes.patients import patients
 from puji.streams.devices import chosen, identifiers
-from puji.streams.settings import FIELDS, One, Settings, read, virtual
+from puji.streams.settings import FIELDS, Settings, read, virtual
 
 GOOD = {
     "patient": "p1",
-    "group": "child",
     "age": 9,
     "weight": 31.5,
     "basal": 0.35,
@@ -36,9 +36,9 @@ def written(path, *rows, raw=None):
 
 @pytest.mark.parametrize("name", ["doses.csv", "doses.json"])
 def test_good_patients_are_taken_and_bad_ones_told_with_their_line(tmp_path, name):
-    rows = [GOOD, {**GOOD, "patient": "p2", "basal": 3500}, GOOD, {**GOOD, "patient": "p3", "group": "adult"}]
+    rows = [GOOD, {**GOOD, "patient": "p2", "basal": 3500}, GOOD, {**GOOD, "patient": "p3"}]
     found, refused = read(written(tmp_path / name, *rows))
-    assert found["p1"] == Settings("p1", "child", 9.0, 31.5, 0.35, 25.0, 50.0)
+    assert found["p1"] == Settings("p1", 9.0, 31.5, 0.35, 25.0, 50.0)
     assert list(found) == ["p1", "p3"]
     first = 2 if name.endswith("csv") else 1  # a header is a line, too
     assert [(one.reason, one.line) for one in refused] == [
@@ -54,8 +54,6 @@ def test_good_patients_are_taken_and_bad_ones_told_with_their_line(tmp_path, nam
         ({"patient": "a b"}, "id"),
         ({"patient": "x" * 65}, "id"),
         ({"patient": 7}, "id"),
-        ({"group": "infant"}, "group"),
-        ({"group": ["adult"]}, "group"),
         ({"age": -1}, "value"),
         ({"weight": 4000}, "value"),
         ({"weight": None}, "missing"),
@@ -99,8 +97,8 @@ def test_other_medicines_are_codes(tmp_path):
     [
         ("a.csv", b"", "none"),
         ("a.csv", b"\xff\xfe\x00", "file"),
-        ("a.csv", b"patient,group\n", "none"),
-        ("a.csv", b'patient,group\n"p1', "file"),
+        ("a.csv", b"patient,age\n", "none"),
+        ("a.csv", b'patient,age\n"p1', "file"),
         ("a.csv", b"p" * 200_000 + b"\n" + b"q" * 200_000, "file"),
         ("a.json", b"{}", "file"),
         ("a.json", b"[", "file"),
@@ -133,15 +131,16 @@ def test_no_file_can_crash_it(tmp_path_factory, raw, name):
         assert found
 
 
-def test_virtual_patients_bring_their_own(tmp_path):
-    found = virtual(chosen(40), identifiers(40))
-    people = patients(chosen(40))
-    assert list(found) == identifiers(40)
+def test_virtual_patients_bring_their_own():
+    found = virtual(chosen(6), identifiers(6))
+    people = patients(chosen(6))
+    table = Therapy.of(people)
+    assert list(found) == identifiers(6)
     for row, one in enumerate(found.values()):
-        person = One(one)
-        assert (person.names, person.groups.tolist(), len(person)) == ([f"Patient/{one.patient}"], [one.group], 1)
-        assert person.basal[0] == pytest.approx(people.basal[row])
-        for name in ("BW", "age", "carbohydrate_ratio", "correction_factor"):
-            assert person.column(name)[0] == pytest.approx(people.column(name)[row])
-    with pytest.raises(ValueError, match="are known"):
-        person.column("Vg")
+        assert one.patient == identifiers(6)[row]
+        assert one.therapy.basal[0] == pytest.approx(table.basal[row])
+        assert one.therapy.ratio[0] == table.ratio[row]
+        # The factor is the one that two weeks of care tell.
+        assert 0.7 <= one.therapy.factor[0] / table.factor[row] <= 3
+        assert (one.age, one.weight) == (people.column("age")[row], people.column("BW")[row])
+    assert any(one.therapy.factor[0] != table.factor[row] for row, one in enumerate(found.values()))

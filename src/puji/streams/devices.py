@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,9 @@ HELD = 6
 """Steps after which a pump tells a basal rate again that has not changed."""
 GIVEN = 60_000
 """Milliseconds from the announcement of a meal to the end of its bolus."""
-KEPT = 288 * 6
+DAY = 86_400 // STEP
+"""Steps."""
+KEPT = DAY * 6
 """Messages that the devices of a patient keep while there is no connection: a day of them."""
 SMALLEST = 0.005
 """U or U/h: a pump tells no less."""
@@ -160,7 +162,8 @@ class Devices:
         start = self._clock() - self._saved * STEP * 1000
         try:
             bodies = signs(self._groups, self._seed, start)
-            for step, (now, vitals) in enumerate(zip(chain([first], course), bodies, strict=False)):
+            lived = islice(chain([first], course), start // (STEP * 1000) % DAY, None)  # their midnight is that of UTC
+            for step, (now, vitals) in enumerate(zip(lived, bodies, strict=False)):
                 time = start + step * STEP * 1000
                 while self._clock() < time and not self._ending.is_set():
                     self._work()

@@ -1,9 +1,9 @@
 """The planner for type-1 diabetes: a window of readings and what the patient usually gets, to a plan as FHIR.
 
-What is told to the model is what an insulin pump knows (`puji.modalities.plans.diabetes.doses.Watch`): the last glucose readings,
-and the insulin and the carbohydrate that have yet to act. Nothing is recommended where that is not known: without a forecast,
-with gaps in the last readings, or where nobody tells what insulin was given. Announced carbohydrate may be missing: the
-model knows people who announce no meals, and the plan says that it takes the patient for one of them.
+What is told to the model is what an insulin pump knows (`puji.modalities.plans.diabetes.doses.Calculator`): the last glucose
+readings, the insulin and the carbohydrate that have yet to act, and the hour of the day. Nothing is recommended where that is not
+known: without a forecast, with gaps in the last readings, or where nobody tells what insulin was given. Announced carbohydrate
+may be missing: the model knows people who announce no meals, and the plan says that it takes the patient for one of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from puji.errors import Invalid
 from puji.language import current, translate
 from puji.modalities.plans.careplan import bundle
 from puji.modalities.plans.diabetes.control import Dose
-from puji.modalities.plans.diabetes.doses import READINGS, Watch
+from puji.modalities.plans.diabetes.doses import ACTIONS, COLUMNS, READINGS, Calculator, Therapy
 from puji.modalities.plans.diabetes.planning import plan_for
 from puji.modalities.plans.diabetes.safeguard import GLUCOSE as CODE
 from puji.modalities.plans.diabetes.safeguard import INSULIN, REMEMBERED, ROUTE
@@ -32,7 +32,7 @@ from puji.modalities.plans.safety import Current, Facts, Given, Observation
 from puji.modalities.plans.units import Quantity
 from puji.streams.planner import Proposal
 from puji.streams.resources import SIMULATED
-from puji.streams.settings import One, Settings
+from puji.streams.settings import Settings
 from puji.streams.tokens import STEP
 from puji.streams.vitals import BASAL, BOLUS, CARBOHYDRATE, GLUCOSE
 from puji.streams.window import STEP_MS, Window
@@ -49,10 +49,11 @@ LEAST = 20
 
 
 class Known(NamedTuple):
-    """What a window tells at a time: columns of `Watch`, the last reading (mg/dl) and its age (minutes), g of a meal that
-    waits for its bolus, U in the last `REMEMBERED` minutes, whether meals are announced, and whether the basal rate is told."""
+    """What a window tells at a time: a bolus calculator that knows it, the last reading (mg/dl) and its age (minutes), g of a
+    meal that waits for its bolus, U in the last `REMEMBERED` minutes, whether meals are announced, and the basal rate is told.
+    """
 
-    columns: np.ndarray
+    calculator: Calculator
     reading: float
     age: float
     announced: float
@@ -70,13 +71,18 @@ class DiabetesPlanner:
         Of the setting "diabetes" of the modality plans. Raises Invalid for any other.
     settings : mapping of str to Settings
         By patient.
+    simulated : bool
+        Of virtual patients, who live by UTC; the hour of others is that of this computer's time zone.
     """
 
     def __init__(
         self, model: Any, settings: Mapping[str, Settings], *, simulated: bool = False, least: int = LEAST
     ) -> None:
         setting = getattr(model.modality, "setting", None)
-        if setting is None or setting.name != "diabetes" or model.modality.rules is None:
+        columns = () if setting is None else tuple(one.column for one in setting.observed)
+        actions = () if setting is None else tuple(one.code for one in setting.actions)
+        # A model of an older form of the setting would be told what it does not know.
+        if (columns, actions) != (COLUMNS, ACTIONS) or model.modality.rules is None:
             raise Invalid("streams.plans.setting", source=str(model.name))
         self.model, self.settings, self.simulated, self.least = model, settings, simulated, least
         weights = registry.shipped().get(model.name, {}).get("sha256", "")
@@ -87,26 +93,33 @@ class DiabetesPlanner:
         settings = self.settings.get(patient)
         if settings is None:
             return None
-        person = One(settings)
         made = datetime.fromtimestamp(now / 1000, UTC)
         known = None
         reason = why.replace("streams.none.", "streams.plan.none.") or gaps(window) or unknown_insulin(window, now)
         if not reason:
-            known = state(person, window, now)
-            found = told_apart(replace(self._made(person, known), made=made, maker=self.maker))
+            known = state(settings.therapy, window, now)
+            found = told_apart(replace(self._made(settings, known, made), made=made, maker=self.maker))
         else:
             names = self.model.modality.setting.names(self.model.modality.rules)
-            found = Plan(person.names[0], made, self.maker, abstained=reason, names=names)
+            found = Plan(f"Patient/{patient}", made, self.maker, abstained=reason, names=names)
         return Proposal(self._resource(found, window, known), brief(found), found.abstained or "")
 
-    def _made(self, person: One, known: Known) -> Plan:
+    def _made(self, told: Settings, known: Known, now: datetime) -> Plan:
         shown = Observation(CODE, Quantity(round(known.reading, 1), "mg/dL"), round(known.age, 2))
         given = Given(INSULIN, Quantity(round(known.given, 4), "U"), 0.0, float(REMEMBERED), ROUTE)
-        told = person.settings
         current = tuple(Current(code) for code in told.current)
         facts = Facts(age=told.age, weight=told.weight, current=current, given=(given,), observations=(shown,))
+        here = now if self.simulated else now.astimezone()
+        minute = here.hour * 60 + here.minute
         return plan_for(
-            self.model, person, known.columns, known.reading, known.announced, facts, known.counting, self.least
+            self.model,
+            known.calculator,
+            known.announced,
+            minute,
+            facts,
+            f"Patient/{told.patient}",
+            known.counting,
+            self.least,
         )
 
     def _resource(self, plan: Plan, window: Window, known: Known | None) -> dict[str, Any]:
@@ -174,15 +187,15 @@ def unknown_insulin(window: Window, now: int) -> str:
     return "streams.plan.none.insulin_short" if min(told)[0] > now - REMEMBERED * MINUTE else ""
 
 
-def state(person: One, window: Window, now: int) -> Known:
-    """What a pump that was told all of ``window`` would know ``now``."""
-    watch = Watch(person)
+def state(therapy: Therapy, window: Window, now: int) -> Known:
+    """What a pump of one patient that was told all of ``window`` would know ``now``."""
+    calculator = Calculator(therapy)
     interval = STEP // 60
     boluses, meals, rates = (_told(window, vital.name) for vital in (BOLUS, CARBOHYDRATE, BASAL))
     last_bolus = max((time for time, _ in boluses), default=-1)
     waiting = [(time, gram) for time, gram in meals if time > now - ANNOUNCED * MINUTE and time > last_bolus]
     eaten = meals[: len(meals) - len(waiting)]
-    usual, given = float(person.basal[0]), 0.0
+    usual, given = float(therapy.basal[0]), 0.0
     # Intervals that end now, so that all that was told is counted, however recent.
     for back in range(ACTING // interval, 0, -1):
         start, stop = now - back * STEP_MS, now - (back - 1) * STEP_MS
@@ -190,17 +203,16 @@ def state(person: One, window: Window, now: int) -> Known:
         bolus = _sum(boluses, start, until)
         rate = mean_rate(rates, start, stop, usual * 60) / 60
         dose = Dose(np.array([rate]), np.array([bolus / interval]))
-        watch.gave(dose, np.array([_sum(eaten, start, until)]), interval)
+        calculator.gave(dose, np.array([_sum(eaten, start, until)]), interval)
         given += (bolus + rate * interval) * (back * interval <= REMEMBERED)
     last = _last(window)
     for back in range(READINGS - 1, -1, -1):
-        watch.read(np.array([window.step(last - back)], np.float64))
+        calculator.read(np.array([window.step(last - back)], np.float64))
     series = window.series[GLUCOSE.name]
     newest = series.newest() or 0
     reading = series.value(newest) or 0.0
     announced = float(sum(gram for _, gram in waiting))
-    columns = watch.columns(np.array([announced]))
-    return Known(columns, reading, max(0.0, (now - newest) / MINUTE), announced, given, bool(meals), bool(rates))
+    return Known(calculator, reading, max(0.0, (now - newest) / MINUTE), announced, given, bool(meals), bool(rates))
 
 
 def mean_rate(rates: list[tuple[int, float]], start: int, stop: int, usual: float) -> float:

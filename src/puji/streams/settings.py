@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from puji.errors import Invalid
-from puji.modalities.plans.diabetes.patients import GROUPS, Patients, patients
+from puji.modalities.plans.diabetes import care
+from puji.modalities.plans.diabetes.doses import Therapy
+from puji.modalities.plans.diabetes.patients import patients
 from puji.modalities.plans.safety.facts import OLDEST, WEIGHTS
 from puji.modalities.plans.units import Quantity, converted, exact
 from puji.modalities.timelines.codes import normalised
@@ -35,21 +37,22 @@ UNITS = {
     "carbohydrate_ratio": "g/U",
     "correction_factor": "mg/dL",
 }
-FIELDS = ("patient", "group", *LIMITS, "current")
+FIELDS = ("patient", *LIMITS, "current")
 NONE = "none"
 """Told as ``current`` of a patient who takes no other medicine."""
+HISTORY = 810_000
+"""Seed of the two weeks from which the correction factors of virtual patients are estimated."""
 LARGEST = 50_000_000
 """Bytes of a file."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One patient. ``group``: of `GROUPS`; ``age``: years; ``weight``: kg; ``basal``: U/h; ``carbohydrate_ratio``: g that one
+    """One patient. ``age``: years; ``weight``: kg; ``basal``: U/h; ``carbohydrate_ratio``: g that one
     unit covers; ``correction_factor``: mg/dl by which one unit lowers glucose; ``current``: codes of the medicines beside the
     pump's insulin, as safety rules ask for them."""
 
     patient: str
-    group: str
     age: float
     weight: float
     basal: float
@@ -57,47 +60,30 @@ class Settings:
     correction_factor: float
     current: tuple[str, ...] = ()
 
-
-class One(Patients):
-    """A patient who is in no table, as what plans for virtual patients asks for: a batch of one row."""
-
-    settings: Settings
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(np.zeros(1, np.int64))
-        object.__setattr__(self, "settings", settings)  # the class is frozen
-
-    def column(self, name: str) -> np.ndarray:
-        """A clinical number, (1,). Raises ValueError for one that is not known of people."""
-        field = {"BW": "weight"}.get(name, name)
-        if field not in LIMITS:
-            raise ValueError(f"column {name!r}: of a patient are known {', '.join(LIMITS)}")
-        return np.array([getattr(self.settings, field)])
-
     @property
-    def names(self) -> list[str]:
-        """The reference to the patient."""
-        return [f"Patient/{self.settings.patient}"]
-
-    @property
-    def groups(self) -> np.ndarray:
-        """The age group, (1,) str."""
-        return np.array([self.settings.group])
-
-    @property
-    def basal(self) -> np.ndarray:
-        """The basal rate, U/min, (1,)."""
-        return np.array([self.settings.basal / 60])
+    def therapy(self) -> Therapy:
+        """As a pump is set: a batch of one."""
+        told = (self.basal / 60, self.carbohydrate_ratio, self.correction_factor)
+        return Therapy(*(np.array([one]) for one in told))
 
 
 def virtual(chosen: Sequence[str], identifiers: Sequence[str]) -> dict[str, Settings]:
-    """The settings of virtual patients (`puji.modalities.plans.diabetes.patients`), by the ``identifiers`` they go under."""
+    """The settings of virtual patients (`puji.modalities.plans.diabetes.patients`), by the ``identifiers`` they go under.
+
+    Their correction factors are those that a clinic would have found in two weeks of their own care, see `care.estimated`.
+    """
     people = patients(chosen)
-    columns = {"weight": "BW", **{name: name for name in ("age", "carbohydrate_ratio", "correction_factor")}}
-    told = {name: people.column(column) for name, column in columns.items()} | {"basal": people.basal * 60}
+    therapy = Therapy.of(people).responding(care.estimated(people, HISTORY))
+    told = {
+        "age": people.column("age"),
+        "weight": people.column("BW"),
+        "basal": therapy.basal * 60,
+        "carbohydrate_ratio": therapy.ratio,
+        "correction_factor": therapy.factor,
+    }
     return {
-        key: Settings(key, group, **{name: float(values[row]) for name, values in told.items()})
-        for row, (key, group) in enumerate(zip(identifiers, people.groups.tolist(), strict=True))
+        key: Settings(key, **{name: float(values[row]) for name, values in told.items()})
+        for row, key in enumerate(identifiers)
     }
 
 
@@ -154,13 +140,11 @@ def _settings(row: Any) -> Settings:
         raise Invalid("streams.patients.unknown", field=unknown[0], known=", ".join(FIELDS))
     if missing := [name for name in FIELDS if told.get(name) is None]:
         raise Invalid("streams.patients.missing", field=missing[0])
-    patient, group = told["patient"], told["group"]
+    patient = told["patient"]
     if not isinstance(patient, str) or not ID.fullmatch(patient):
         raise Invalid("streams.patients.id")
-    if group not in GROUPS:
-        raise Invalid("streams.patients.group", known=", ".join(GROUPS))
     numbers = {name: _number(name, told[name]) for name in LIMITS}
-    return Settings(patient, group, **numbers, current=_medicines(told["current"]))
+    return Settings(patient, **numbers, current=_medicines(told["current"]))
 
 
 def _medicines(told: Any) -> tuple[str, ...]:
@@ -195,4 +179,4 @@ def _number(name: str, told: Any) -> float:
     return float(value)
 
 
-__all__ = ["FIELDS", "LIMITS", "UNITS", "One", "Settings", "read", "virtual"]
+__all__ = ["FIELDS", "LIMITS", "UNITS", "Settings", "read", "virtual"]

@@ -74,17 +74,10 @@ def virtual(chosen: Sequence[str], identifiers: Sequence[str]) -> dict[str, Sett
     """
     people = patients(chosen)
     therapy = Therapy.of(people).responding(care.estimated(people, HISTORY))
-    told = {
-        "age": people.column("age"),
-        "weight": people.column("BW"),
-        "basal": therapy.basal * 60,
-        "carbohydrate_ratio": therapy.ratio,
-        "correction_factor": therapy.factor,
-    }
-    return {
-        key: Settings(key, **{name: float(values[row]) for name, values in told.items()})
-        for row, key in enumerate(identifiers)
-    }
+    told = np.column_stack(
+        [people.column("age"), people.column("BW"), therapy.basal * 60, therapy.ratio, therapy.factor]
+    ).tolist()
+    return {key: Settings(key, *row) for key, row in zip(identifiers, told, strict=True)}
 
 
 def read(path: Path) -> tuple[dict[str, Settings], list[Invalid]]:

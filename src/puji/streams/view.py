@@ -203,7 +203,7 @@ def _alerts(patient: Patient) -> Text:
         told = translate(f"streams.short.{kind}")
         if vital != GLUCOSE.name:
             told = f"{translate(f'streams.short.vital.{vital}')} {told}"
-        text.append(told, style=_STYLES[kind]).append(" ")
+        text.append(" · " if text else "").append(told, style=_STYLES[kind])
     return text
 
 

@@ -1,6 +1,6 @@
 """Heart rate, saturation, respiration, temperature and blood pressure of virtual patients, for trying a stream.
 
-A mean of each patient, a daily rhythm, noise that drifts, and now and then an illness that lasts for hours. Only three things
+A mean of each patient, a daily rhythm, noise that drifts, and now and then an illness that lasts a day. Only three things
 are taken from the literature: oral temperature is 36.8 +- 0.4 degrees, lowest at 6 and highest at 16 to 18 h, and varies by half
 a degree (Mackowiak et al., JAMA 268:1578, 1992, as Harrison's Principles of Internal Medicine tells it); pressure falls by 11 / 8
 mmHg in sleep (Morris et al., Am. J. Hypertens. 26:822, 2013); heart rate and respiration of children are faster than those of

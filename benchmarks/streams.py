@@ -12,6 +12,7 @@ import argparse
 import json
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -121,7 +122,7 @@ def capacity(forecaster: EngineForecaster, folder: Path, patients: int, steps: i
     monitor = Monitor(Store(folder / "fast"), forecaster, clock)
     few = names[:10]
     run(monitor, few, 20, 1000)
-    fast = run(monitor, few, 600, 1000)
+    fast = run(monitor, few, 120 * steps, 1000)
     monitor.store.close()
     return {
         "slow_ms": slow * 1000,
@@ -131,6 +132,12 @@ def capacity(forecaster: EngineForecaster, folder: Path, patients: int, steps: i
         "patient_mb": grown,
         "patients": patients,
     }
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of this computer."""
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -146,6 +153,10 @@ def broker(folder: Path) -> Iterator[tuple[str, int]]:
         words = [sys.executable, "-c", AMQTT, str(port)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
+        while not listens(port):  # who comes too early waits a second
+            if process.poll() is not None:
+                raise RuntimeError(f"the broker did not start: {' '.join(words)}")
+            time.sleep(0.01)
         yield ("mosquitto" if MOSQUITTO else "amqtt"), port
     finally:
         process.kill()
@@ -166,7 +177,7 @@ def soak(forecaster: EngineForecaster, minutes: float, slow: int = SLOW, fast: i
                 while not service.state.connected:
                     time.sleep(0.05)
                 time.sleep(0.2)
-                words = [str(port), str(slow), str(fast), str(round(minutes * 60)), str(out)]
+                words = [str(port), str(slow), str(fast), str(minutes * 60), str(out)]
                 ended.append(
                     subprocess.run([sys.executable, "-m", "benchmarks.streams_load", *words], check=False).returncode
                 )
@@ -268,7 +279,7 @@ def forecaster() -> EngineForecaster:
 
 
 PARTS = ("capacity", "soak", "forecaster", "plans")
-QUICK = argparse.Namespace(quick=True, minutes=1 / 60, slow=5, fast=2, plans=RELEASED)
+QUICK = argparse.Namespace(quick=True, minutes=1 / 120, slow=2, fast=2, plans=RELEASED)
 FULL = argparse.Namespace(quick=False, minutes=MINUTES, slow=SLOW, fast=FAST, plans=RELEASED)
 
 

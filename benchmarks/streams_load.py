@@ -73,9 +73,10 @@ def woken(late: list[float], ending: threading.Event) -> None:
 
 
 def main() -> None:
-    port, slow, fast, seconds = (int(word) for word in sys.argv[1:5])
+    port, slow, fast = (int(word) for word in sys.argv[1:4])
+    seconds = float(sys.argv[4])
     load = Load(port)
-    begin = time.time() + max(0.5, (slow + fast) / 10)  # when the hour before has been taken in
+    begin = time.time() + (slow + fast) / 10  # when the hour before has been taken in
     patients = [f"slow-{n}" for n in range(slow)] + [f"fast-{n}" for n in range(fast)]
     # Each patient's readings lie at its own place within the steps.
     due = {name: begin + (place * STEP / slow if place < slow else 1.0) for place, name in enumerate(patients)}

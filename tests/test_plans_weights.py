@@ -108,12 +108,12 @@ def first(model, glucose: float, heading: float, announced: float | None = None,
     return ACTIONS[ranked(np.where(meant, scores, -np.inf), model.modality.setting.value.equal)[0, 0]]
 
 
-def test_the_plan_gives_more_insulin_the_higher_glucose_is_heading(diabetes):
-    level = {code: (*BASAL, *CORRECTION).index(code) for code in (*BASAL, *CORRECTION)}
+def test_the_plan_gives_more_insulin_where_glucose_is_heading_high(diabetes):
     for hour in (3, 12):
-        told = [[first(diabetes, at, to, hour=hour) for to in (40, 110, 320)] for at in (135, 165, 200)]
-        for low, usual, high in told:
-            assert level[low] <= level[usual] <= level[high] and high in CORRECTION and low in ("b0", "b50")
+        for glucose in (135, 165, 200):
+            assert first(diabetes, glucose, 40, hour=hour) in ("b0", "b50")
+            assert first(diabetes, glucose, 110, hour=hour) in BASAL
+            assert first(diabetes, glucose, 320, hour=hour) in CORRECTION
 
 
 def test_a_meal_gets_a_bolus(diabetes):

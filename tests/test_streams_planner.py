@@ -10,7 +10,7 @@ import pytest
 import puji
 from puji import language
 from puji.errors import Invalid
-from puji.modalities.plans.diabetes import care, loop, scenario
+from puji.modalities.plans.diabetes import loop, scenario
 from puji.modalities.plans.diabetes.control import Controller, Dose
 from puji.modalities.plans.diabetes.doses import Calculator, Therapy
 from puji.modalities.plans.diabetes.logs import LoggedCare
@@ -32,23 +32,13 @@ CHILD = Settings("p1", 9.0, 31.5, 0.36, 20.0, 50.0)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("care")
-    logged = care.episodes(4, people=("child#003", "child#007"), days=1, care=care.Care(uncounting=0.5))
-    (folder / "care.ndjson").write_text("".join(one.dump() + "\n" for one in logged), "utf-8")
-    return puji.fit(
-        "plans",
-        folder / "care.ndjson",
-        epochs=12,
-        out=folder / "model",
-        setup={"setting": "diabetes", "rounds": 1, "episodes": 0},
-        settings={"progress": False, "compile": False, "precision": "fp32", "batch_tokens": 256},
-    )
+def model():
+    return puji.load(planning.RELEASED)
 
 
 @pytest.fixture
 def planner(model):
-    return DiabetesPlanner(model, {"p1": CHILD}, simulated=True, least=1)
+    return DiabetesPlanner(model, {"p1": CHILD}, simulated=True)
 
 
 class Watched(Controller):

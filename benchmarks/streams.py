@@ -1,7 +1,7 @@
 """Live streams: how good the forecasts are, how many patients a core follows, how long a forecast takes, what a patient weighs.
 
     python -m benchmarks streams                          all of it, with a soak of ten minutes
-    python -m benchmarks.streams soak --minutes 2         one part: capacity, soak, or forecaster
+    python -m benchmarks.streams soak --minutes 2         one part: capacity, soak, forecaster, or plans
 
 The soak: a broker (mosquitto, else amqtt) and the devices run in processes of their own, on loopback; this process is the stream.
 """
@@ -12,6 +12,7 @@ import argparse
 import json
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,17 +27,22 @@ import numpy as np
 import torch
 
 from benchmarks import common, streams_forecaster
+from puji import registry
 from puji.modalities.plans.diabetes.logs import LOGGED
 from puji.streams import clock as clocks
-from puji.streams import weights
+from puji.streams import settings, weights
 from puji.streams.broker import free_port
+from puji.streams.devices import chosen, identifiers
+from puji.streams.diabetes_planner import RELEASED, DiabetesPlanner
 from puji.streams.engine_forecaster import EngineForecaster
 from puji.streams.forecaster import replay
 from puji.streams.link import Address, Link
 from puji.streams.monitor import ACCEPTED, Monitor
+from puji.streams.observation import Reading
 from puji.streams.samples import observation, told
 from puji.streams.service import Service
 from puji.streams.store import Store
+from puji.streams.window import Limits, Window
 
 MINUTES = 10.0
 SLOW, FAST = 300, 20
@@ -106,9 +112,9 @@ def capacity(forecaster: EngineForecaster, folder: Path, patients: int, steps: i
         with monitor.store.batch():
             for name in names:
                 monitor.take(f"puji/{name}/observation", told(observation(name, clock.now, 100 + patient_steps % 60)))
-            monitor._dirty.clear()
+            if patient_steps < 143:
+                monitor._now.clear()
     with monitor.store.batch():
-        monitor._dirty.update(names)
         monitor.settle()
     grown = (memory() - before) / patients
     slow = run(monitor, names, steps, STEP)
@@ -116,7 +122,7 @@ def capacity(forecaster: EngineForecaster, folder: Path, patients: int, steps: i
     monitor = Monitor(Store(folder / "fast"), forecaster, clock)
     few = names[:10]
     run(monitor, few, 20, 1000)
-    fast = run(monitor, few, 600, 1000)
+    fast = run(monitor, few, 120 * steps, 1000)
     monitor.store.close()
     return {
         "slow_ms": slow * 1000,
@@ -126,6 +132,12 @@ def capacity(forecaster: EngineForecaster, folder: Path, patients: int, steps: i
         "patient_mb": grown,
         "patients": patients,
     }
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of this computer."""
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -141,6 +153,10 @@ def broker(folder: Path) -> Iterator[tuple[str, int]]:
         words = [sys.executable, "-c", AMQTT, str(port)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
+        while not listens(port):  # who comes too early waits a second
+            if process.poll() is not None:
+                raise RuntimeError(f"the broker did not start: {' '.join(words)}")
+            time.sleep(0.01)
         yield ("mosquitto" if MOSQUITTO else "amqtt"), port
     finally:
         process.kill()
@@ -153,15 +169,15 @@ def soak(forecaster: EngineForecaster, minutes: float, slow: int = SLOW, fast: i
         folder = Path(temporary)
         with broker(folder) as (name, port):
             monitor = Monitor(Store(folder / "state"), forecaster, clocks.system)
-            service = Service(Link(Address(port=port), ["puji/+/observation"]), monitor)
+            service = Service(Link(Address(port=port), ["puji/+/observation", "puji/+/administration"]), monitor)
             out = folder / "load.json"
             ended: list[int] = []
 
             def load() -> None:
                 while not service.state.connected:
-                    time.sleep(0.1)
-                time.sleep(0.5)
-                words = [str(port), str(slow), str(fast), str(round(minutes * 60)), str(out)]
+                    time.sleep(0.05)
+                time.sleep(0.2)
+                words = [str(port), str(slow), str(fast), str(minutes * 60), str(out)]
                 ended.append(
                     subprocess.run([sys.executable, "-m", "benchmarks.streams_load", *words], check=False).returncode
                 )
@@ -180,7 +196,8 @@ def soak(forecaster: EngineForecaster, minutes: float, slow: int = SLOW, fast: i
             thread.join()
             seconds, used = time.monotonic() - started, time.process_time() - used
             told_by = json.loads(out.read_text("utf-8"))
-            latency = np.array(told_by["latency"])
+            sent_at, latency = np.array(told_by["latency"]).T
+            late = np.array(told_by["woken_late"])
             middle = marks[len(marks) // 2]
             refused = {what: n for what, n in monitor.counts.items() if what != ACCEPTED}
             monitor.store.close()
@@ -197,6 +214,10 @@ def soak(forecaster: EngineForecaster, minutes: float, slow: int = SLOW, fast: i
                 "latency_p50_ms": float(np.quantile(latency, 0.5)) * 1000,
                 "latency_p99_ms": float(np.quantile(latency, 0.99)) * 1000,
                 "latency_most_ms": float(latency.max()) * 1000,
+                "slowest_sent_at_s": sent_at[np.argsort(-latency)[:10]].round(1).tolist(),
+                "woken_late_ms": {
+                    name: float(np.quantile(late, q)) * 1000 for name, q in (("p50", 0.5), ("p99", 0.99))
+                },
                 "devices_most_behind_s": told_by["most_behind"],
                 "processor_share": used / seconds,
                 "memory_mb": {"middle": middle[2], "end": marks[-1][2]},
@@ -204,29 +225,68 @@ def soak(forecaster: EngineForecaster, minutes: float, slow: int = SLOW, fast: i
             }
 
 
-def part(name: str, quick: bool, minutes: float = MINUTES, slow: int = SLOW, fast: int = FAST) -> dict[str, Any]:
-    """One of `PARTS`."""
+def plans(name: str, patients: int = 20, times: int = 5) -> dict[str, float]:
+    """Processor seconds of a plan by the model ``name`` (a released one, or a folder), with all that is told of insulin."""
+    known = settings.virtual(chosen(patients), identifiers(patients))
+    planner = DiabetesPlanner(registry.load(name), known)
+    now = clocks.system() // STEP * STEP
+    windows = {}
+    for patient in known:
+        window = windows[patient] = Window(patient, Limits())
+        for back in range(144, -1, -1):
+            at = now - back * STEP
+            window.place([Reading(patient, "glucose", at, 100.0 + back % 60, f"g{back}")], now)
+            window.place([Reading(patient, "basal", at, 0.5 + back % 5 / 10, f"b{back}")], now)
+            if back % 36 == 5:
+                window.place([Reading(patient, "bolus", at, 3.0, f"i{back}")], now)
+                window.place([Reading(patient, "carbohydrate", at, 40.0, f"c{back}")], now)
+    for patient, window in windows.items():
+        planner.plan(patient, window, now)  # all that is loaded and compiled once
+    started = time.process_time()
+    for _ in range(times):
+        for patient, window in windows.items():
+            planner.plan(patient, window, now)
+    return {"plan_ms": (time.process_time() - started) / (times * patients) * 1000, "model": Path(name).name}
+
+
+def part(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """One of `PARTS`, with when, by which commit and in how many seconds it ran."""
     torch.set_num_threads(1)
-    network = weights.load()
-    forecaster = EngineForecaster(network)
+    quick = asked.quick
+    started = time.perf_counter()
     if name == "soak":
-        return soak(forecaster, 0.03 if quick else minutes, 5 if quick else slow, 2 if quick else fast)
-    if name == "capacity":
+        found = soak(forecaster(), asked.minutes, asked.slow, asked.fast)
+    elif name == "capacity":
         with tempfile.TemporaryDirectory() as folder:
-            return capacity(forecaster, Path(folder), 2 if quick else 100, 1 if quick else 5)
-    train = streams_forecaster.traces(LOGGED, 1 if quick else 2, seed=7)
-    scores = streams_forecaster.judge(
-        network, train, 1 if quick else 2, 144 if quick else 12, 4 if quick else forecaster.samples
-    )
-    return {"scores": scores, "weights": json.loads((weights.FOLDER / weights.CARD).read_text("utf-8"))}
+            found = capacity(forecaster(), Path(folder), 2 if quick else 100, 1 if quick else 5)
+    elif name == "plans":
+        found = plans(asked.plans)
+    else:
+        ours = forecaster()
+        train = streams_forecaster.traces(
+            LOGGED[::4] if quick else LOGGED, 1 if quick else 2, seed=7, days=1 if quick else 2
+        )
+        sizes = (1, 96, 4) if quick else (3, 12, ours.samples)
+        scores = streams_forecaster.judge(ours.network, train, *sizes, ours.spread, days=1 if quick else 2)
+        found = {"scores": scores, "weights": json.loads((weights.FOLDER / weights.CARD).read_text("utf-8"))}
+    seconds = round(time.perf_counter() - started, 1)
+    return {**found, "run": {"commit": common.COMMIT, "date": time.strftime("%Y-%m-%d"), "seconds": seconds}}
 
 
-PARTS = ("capacity", "soak", "forecaster")
+def forecaster() -> EngineForecaster:
+    """The released one."""
+    return EngineForecaster(weights.load(), spread=weights.spread())
+
+
+PARTS = ("capacity", "soak", "forecaster", "plans")
+QUICK = argparse.Namespace(quick=True, minutes=1 / 120, slow=2, fast=2, plans=RELEASED)
+FULL = argparse.Namespace(quick=False, minutes=MINUTES, slow=SLOW, fast=FAST, plans=RELEASED)
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """All of it."""
-    return {name: part(name, quick) for name in PARTS}
+    """All of it; plans only where a model for them is released."""
+    parts = [name for name in PARTS if name != "plans" or RELEASED in registry.shipped()]
+    return {name: part(name, QUICK if quick else FULL) for name in parts}
 
 
 def main() -> None:
@@ -235,13 +295,19 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of the soak")
     parser.add_argument("--slow", type=int, default=SLOW, help="patients with a reading every five minutes")
     parser.add_argument("--fast", type=int, default=FAST, help="patients with a reading a second")
+    parser.add_argument("--plans", default=RELEASED, help="model of the part plans: a released one, or a folder")
+    parser.add_argument("--dry", action="store_true", help="only print")
     asked = parser.parse_args()
-    started = time.perf_counter()
-    results = part(asked.part, False, asked.minutes, asked.slow, asked.fast)
+    results = part(asked.part, argparse.Namespace(**vars(asked), quick=False))
     print(json.dumps(results, indent=1), flush=True)
+    if asked.dry:
+        return
     sys.argv[1:] = ["streams"]  # the command that gives all parts
     known = (common.read("streams") or {}).get("results", {})
-    common.write("streams", {**known, asked.part: results}, quick=False, seconds=time.perf_counter() - started)
+    found = {**known, asked.part: results}
+    common.write(
+        "streams", found, quick=False, seconds=sum(one.get("run", {}).get("seconds", 0.0) for one in found.values())
+    )
 
 
 if __name__ == "__main__":

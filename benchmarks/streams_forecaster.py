@@ -1,6 +1,7 @@
-"""The forecaster of glucose: trained on virtual patients 001-007 of each age group, judged on 008-010, beside simple rules.
+"""The forecaster of glucose: trained on virtual patients 001-007 of each age group, judged on 009 and 010, beside simple rules.
 
-    python -m benchmarks.streams_forecaster --minutes 6     trains, judges, and writes the weights that `puji stream` uses
+    python -m benchmarks.streams_forecaster --minutes 6     trains, fits the spread, and writes the weights of `puji stream`
+    python -m benchmarks.streams_forecaster --minutes 0     fits the spread of the weights that are there, on patients 008
 
 Patients and their care are those of `puji.modalities.plans.diabetes.logs` (basal-bolus with people's mistakes); the network
 sees what the sensor shows and nothing else, neither meals nor insulin nor the time of day.
@@ -28,7 +29,10 @@ from puji.modalities.plans.diabetes.patients import GROUPS, patients
 from puji.modalities.plans.diabetes.world import live, seeds_of
 from puji.streams import tokens
 
-HELD_OUT = tuple(f"{group}#{number:03d}" for group in GROUPS for number in (8, 9, 10))
+VALIDATION = tuple(f"{group}#008" for group in GROUPS)
+"""On whom the spread is fitted."""
+HELD_OUT = tuple(f"{group}#{number:03d}" for group in GROUPS for number in (9, 10))
+COVERAGE = 0.8
 DAYS = 2
 SHARE = 0.05
 """Of the training trajectories, kept for validation."""
@@ -160,13 +164,16 @@ def score(truth: np.ndarray, guess: np.ndarray, low: np.ndarray, high: np.ndarra
     }
 
 
-def engine(network: Any, test: np.ndarray, every: int, samples: int) -> dict[int, dict[str, float]]:
-    """The forecaster of `puji.streams` on ``test``, fed step by step as a stream feeds it."""
+def engine(network: Any, test: np.ndarray, every: int, samples: int, spread: float = 1.0) -> dict[int, np.ndarray]:
+    """The forecaster of `puji.streams` on ``test``, fed step by step as a stream feeds it.
+
+    For each of `HORIZONS`, a row a forecast: the row of ``test``, truth, median, low, high.
+    """
     from puji.streams.engine_forecaster import EngineForecaster
 
-    forecaster = EngineForecaster(network, horizons=HORIZONS, samples=samples)
+    forecaster = EngineForecaster(network, horizons=HORIZONS, samples=samples, spread=spread)
     rows, steps = cases(test, every)
-    told: dict[int, list[tuple[float, float, float, float]]] = {minutes: [] for minutes in HORIZONS}
+    told: dict[int, list[tuple[float, ...]]] = {minutes: [] for minutes in HORIZONS}
     for row in np.unique(rows):
         wanted = set(steps[rows == row].tolist())
         track = forecaster.open(f"patient-{row}")
@@ -177,18 +184,55 @@ def engine(network: Any, test: np.ndarray, every: int, samples: int) -> dict[int
                 assert forecast is not None
                 for one in forecast.horizons:
                     truth = float(test[row, step + one.minutes * 60 // tokens.STEP])
-                    told[one.minutes].append((truth, one.median, one.low, one.high))
-    return {minutes: score(*np.array(values).T) for minutes, values in told.items()}
+                    told[one.minutes].append((row, truth, one.median, one.low, one.high))
+    return {minutes: np.array(values) for minutes, values in told.items()}
 
 
-def judge(network: Any, train: np.ndarray, trajectories: int, every: int, samples: int) -> dict[str, Any]:
+def fitted(network: Any, trajectories: int = 6, every: int = 12, samples: int = 64) -> dict[str, Any]:
+    """The factor on the spread with which the intervals hold `COVERAGE` on patients of `VALIDATION`, both horizons together.
+
+    Each patient counts the same: runs of some end early.
+    """
+    test = traces(VALIDATION, trajectories, seed=2_000)
+    told = np.concatenate(list(engine(network, test, every, samples).values()))
+    row, truth, median, low, high = told.T
+    above = truth > median
+    # How many times the interval's own half the truth lies from the median.
+    far = np.abs(truth - median) / np.maximum(np.where(above, high - median, median - low), 1e-9)
+    patient = row.astype(np.int64) % len(VALIDATION)
+    weight = 1 / np.bincount(patient, minlength=len(VALIDATION))[patient]
+    order = np.argsort(far)
+    share = np.cumsum(weight[order]) / weight.sum()
+    factor = float(far[order][np.searchsorted(share, COVERAGE)])
+    before = float((weight * (far <= 1)).sum() / weight.sum())
+    return {
+        "factor": round(factor, 4),
+        "patients": list(VALIDATION),
+        "forecasts": len(far),
+        "held_before": round(before, 4),
+    }
+
+
+def judge(
+    network: Any,
+    train: np.ndarray,
+    trajectories: int,
+    every: int,
+    samples: int,
+    spread: float = 1.0,
+    days: int = DAYS,
+) -> dict[str, Any]:
     """RMSE, and coverage and mean width of the 80 % intervals, in all and by age group, on what the sensor shows."""
-    test = traces(HELD_OUT, trajectories, seed=1_000)
+    test = traces(HELD_OUT, trajectories, seed=1_000, days=days)
     groups = np.tile([name.split("#")[0] for name in HELD_OUT], trajectories)
-    found = {"all": {**rules(train, test, every), "engine": engine(network, test, every, samples)}}
-    for group in GROUPS:
-        chosen = test[groups == group]
-        found[group] = {**rules(train, chosen, every), "engine": engine(network, chosen, every, samples)}
+    told = engine(network, test, every, samples, spread)
+    found = {}
+    for name in ("all", *GROUPS):
+        chosen = np.ones(len(test), np.bool_) if name == "all" else groups == name
+        ours = {
+            minutes: score(*values[chosen[values[:, 0].astype(np.int64)]].T[1:]) for minutes, values in told.items()
+        }
+        found[name] = {**rules(train, test[chosen], every), "engine": ours}
     return found
 
 
@@ -197,7 +241,7 @@ def main() -> None:
     from puji.training import commit, machine
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streams_forecaster", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--minutes", type=float, default=6.0, help="of training; 0: only fit the spread")
     parser.add_argument("--trajectories", type=int, default=100, help="of two days, of each of the 21 patients")
     parser.add_argument("--size", default="nano")
     parser.add_argument("--seed", type=int, default=0)
@@ -205,6 +249,11 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="folder of weights to go on from")
     parser.add_argument("--out", type=Path, default=weights.FOLDER)
     asked = parser.parse_args()
+    if not asked.minutes:
+        told = {**fitted(weights.load(asked.out)), "command": "python -m benchmarks.streams_forecaster --minutes 0"}
+        weights.calibrate({**told, "commit": commit()}, asked.out)
+        print(json.dumps(told), flush=True)
+        return
     started = time.perf_counter()
     glucose = traces(LOGGED, asked.trajectories, asked.seed)
     print(f"{len(glucose)} trajectories in {time.perf_counter() - started:.0f} s", flush=True)
@@ -225,6 +274,8 @@ def main() -> None:
     }
     if asked.start is not None:
         provenance["start"] = json.loads((asked.start / weights.CARD).read_text("utf-8"))
+    network.eval()
+    provenance["spread"] = fitted(network)
     weights.save(network, asked.out, provenance)
     print(f"written to {asked.out}", flush=True)
 

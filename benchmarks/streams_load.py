@@ -3,7 +3,8 @@
     python -m benchmarks.streams_load PORT SLOW FAST SECONDS OUT
 
 SLOW patients send a reading every five minutes, spread evenly; FAST patients one a second. First, each sends the hour before.
-Writes how many were sent, and for each reading that was forecast the seconds from sending it to receiving the forecast.
+Writes how many were sent, for each reading that was forecast when it was sent and the seconds from then to receiving the
+forecast, and how late a thread was woken that asked for it every 50 ms: what the machine adds by itself.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 from puji.streams.samples import observation, told
 
 STEP = 300.0
+PAUSE = 0.05
 
 
 class Load:
     def __init__(self, port: int) -> None:
         self.sent: dict[str, float] = {}
-        self.latency: list[float] = []
+        self.latency: list[tuple[float, float]] = []
         self.count = 0
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="load")
         self._client.max_inflight_messages_set(1000)
@@ -44,7 +46,7 @@ class Load:
         for one in json.loads(message.payload).get("derivedFrom", ()):
             started = self.sent.pop(one["reference"].removeprefix("Observation/"), None)
             if started is not None:
-                self.latency.append(now - started)
+                self.latency.append((started, now - started))
 
     def send(self, patient: str, at: float, measured: bool) -> None:
         """A reading of ``at``, seconds since 1970, on a slow wave."""
@@ -62,10 +64,19 @@ class Load:
         self._client.loop_stop()
 
 
+def woken(late: list[float], ending: threading.Event) -> None:
+    """Until ``ending``: ask to be woken every `PAUSE` seconds, and write down how late that was."""
+    while not ending.is_set():
+        asked = time.perf_counter() + PAUSE
+        time.sleep(PAUSE)
+        late.append(time.perf_counter() - asked)
+
+
 def main() -> None:
-    port, slow, fast, seconds = (int(word) for word in sys.argv[1:5])
+    port, slow, fast = (int(word) for word in sys.argv[1:4])
+    seconds = float(sys.argv[4])
     load = Load(port)
-    begin = time.time() + max(1.0, (slow + fast) / 10)  # when the hour before has been taken in
+    begin = time.time() + (slow + fast) / 10  # when the hour before has been taken in
     patients = [f"slow-{n}" for n in range(slow)] + [f"fast-{n}" for n in range(fast)]
     # Each patient's readings lie at its own place within the steps.
     due = {name: begin + (place * STEP / slow if place < slow else 1.0) for place, name in enumerate(patients)}
@@ -74,6 +85,10 @@ def main() -> None:
             load.send(name, due[name] - back * STEP, measured=False)
     history = load.count
     behind = 0.0
+    late: list[float] = []
+    ending = threading.Event()
+    first = time.perf_counter() + begin - time.time()
+    threading.Thread(target=woken, args=(late, ending), daemon=True).start()
     while (now := time.time()) < begin + seconds:
         for name in patients:
             if due[name] <= now:
@@ -81,8 +96,11 @@ def main() -> None:
                 load.send(name, due[name], measured=True)
                 due[name] += STEP if name.startswith("slow") else 1.0
         time.sleep(max(0.0, min(min(due.values()) - time.time(), 0.5)))
-    time.sleep(min(10.0, 1.0 + seconds))
-    result = {"history": history, "sent": load.count - history, "latency": load.latency, "most_behind": behind}
+    time.sleep(min(10.0, seconds / 2))
+    ending.set()
+    latency = [(at - first, seconds) for at, seconds in load.latency]
+    result = {"history": history, "sent": load.count - history, "latency": latency, "woken_late": late}
+    result["most_behind"] = behind
     Path(sys.argv[5]).write_text(json.dumps(result), "utf-8")
     load.close()
 

@@ -121,7 +121,7 @@ def running(folder, address: Address, **options):
     from puji.streams import clock
 
     one = monitor(folder, clock.system, **options)
-    service = Service(Link(address, ["puji/+/observation"]), one)
+    service = Service(Link(address, one.topics), one)
     failures = []
 
     def work():
@@ -152,8 +152,8 @@ from puji.streams.monitor import Monitor
 from puji.streams.service import Service
 from puji.streams.store import Store
 store = Store(Path(sys.argv[1]))
-link = Link(Address(port=int(sys.argv[2])), ["puji/+/observation"])
-service = Service(link, Monitor(store, Persistence(), clock.system))
+monitor = Monitor(store, Persistence(), clock.system)
+service = Service(Link(Address(port=int(sys.argv[2])), monitor.topics), monitor)
 service.run(lambda: Path(sys.argv[1], "connected").touch() if service.state.connected else None)
 """
 

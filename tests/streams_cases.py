@@ -29,18 +29,25 @@ def monitor(folder, clock=None, **options):
     return Monitor(Store(folder), options.pop("forecaster", Persistence()), clock or Hands(), **options)
 
 
-def take(one, *resources, patient="p1"):
+def give(one, *resources, patient="p1"):
+    """As `take`, of insulin."""
+    return take(one, *resources, patient=patient, kind="administration")
+
+
+def take(one, *resources, patient="p1", kind="observation"):
     """Send ``resources`` as one batch; the reasons of those that were refused."""
     with one.store.batch():
         payloads = [resource if isinstance(resource, bytes) else told(resource) for resource in resources]
-        found = [one.take(f"puji/{patient}/observation", payload) for payload in payloads]
-        one.settle(late=True)
+        found = [one.take(f"puji/{patient}/{kind}", payload) for payload in payloads]
+        one.tick()
+        one.settle()
     return [refusal.reason.removeprefix("streams.refused.") for refusal in found if refusal is not None]
 
 
 def tick(one):
     with one.store.batch():
         one.tick()
+        one.settle()
 
 
 def glucose(minutes, value, patient="p1", **options):

@@ -14,7 +14,7 @@ from puji.errors import Invalid
 from puji.modalities.plans.book import BAD, GOOD, Book, action_token
 from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.setting import Setting, parsed_setting
-from puji.modalities.plans.value import Decisions, estimates, reckoned
+from puji.modalities.plans.value import Decisions, estimates, ranked, reckoned
 from puji.modality import END
 
 DISCOUNT, STEPS = 0.9, 3
@@ -151,3 +151,10 @@ def test_declared_edges_are_the_bins_and_have_to_rise():
     told["observed"][0]["edges"] = [1.0, 1.0]
     with pytest.raises(Invalid, match="have to rise"):
         parsed_setting(told)
+
+
+def test_of_actions_that_are_as_good_the_first_declared_is_taken():
+    scores = np.array([[0.5, 0.9, 0.8995, 0.7], [0.1, 0.2, -np.inf, 0.9], [-np.inf] * 4])
+    assert ranked(scores).tolist()[:2] == [[1, 2, 3, 0], [3, 1, 0, 2]]
+    assert ranked(scores[:, ::-1], 0.001).tolist()[:2] == [[1, 2, 0, 3], [0, 2, 3, 1]]
+    assert sorted(ranked(scores, 1.0)[2].tolist()) == [0, 1, 2, 3]

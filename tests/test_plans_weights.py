@@ -11,11 +11,11 @@ import puji
 from puji.modalities.plans.demo import CHILD, DIABETES, FACTS, PATIENT, RARE, demo, plan
 from puji.modalities.plans.diabetes import day, metrics
 from puji.modalities.plans.diabetes.care import COUNTING
-from puji.modalities.plans.diabetes.doses import ACTIONS
+from puji.modalities.plans.diabetes.doses import ACTIONS, BASAL, CORRECTION, MEAL
 from puji.modalities.plans.diabetes.planning import asked
 from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.fhir_check import check
-from puji.modalities.plans.value import prompt
+from puji.modalities.plans.value import prompt, ranked
 from puji.modalities.plans.words import expected
 
 
@@ -93,3 +93,36 @@ def test_a_recommendation_says_how_many_may_be_as_good(model):
     ]
     assert rivals and expected(made, "en").startswith("more than 530 mL of fluid, no vasopressor; ")
     assert f"{len(rivals)} of the alternatives may be as good" in expected(made, "en")
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    return puji.load(DIABETES)
+
+
+def first(model, glucose: float, heading: float, announced: float | None = None, hour: float = 12) -> str:
+    """What is recommended at a moment, the safety rules left out."""
+    columns = np.array([[glucose, heading, np.nan, np.nan if announced is None else announced, hour]])
+    scores = asked(model, columns, COUNTING).shrunken()
+    meant = np.array([(code in MEAL) == (announced is not None) for code in ACTIONS])
+    return ACTIONS[ranked(np.where(meant, scores, -np.inf), model.modality.setting.value.equal)[0, 0]]
+
+
+def test_the_plan_gives_more_insulin_where_glucose_is_heading_high(diabetes):
+    for hour in (3, 12):
+        for glucose in (135, 165, 200):
+            assert first(diabetes, glucose, 40, hour=hour) in ("b0", "b50")
+            assert first(diabetes, glucose, 110, hour=hour) in BASAL
+            assert first(diabetes, glucose, 320, hour=hour) in CORRECTION
+
+
+def test_a_meal_gets_a_bolus(diabetes):
+    for glucose in (95, 135, 200):
+        assert first(diabetes, glucose, glucose, 100) in ("m80", "m100", "m120", "m140")
+
+
+def test_a_day_under_the_plan_is_in_range_and_not_low(diabetes):
+    usual, planned, made = day.lived(diabetes, CHILD, 0)
+    shares = [metrics.scores(course)["in_range"][0] for course in (usual, planned)]
+    assert shares[1] > shares[0] - 2 and planned.glucose.min() > 54
+    assert made.chosen is not None and made.chosen.support.cases >= 20

@@ -10,11 +10,12 @@ import time
 
 import pytest
 
+import puji
 from puji.errors import Invalid
 from puji.streams import clock
 from puji.streams.link import Address, Link
 from puji.streams.monitor import ACCEPTED
-from puji.streams.samples import observation, told
+from puji.streams.samples import bolus, observation, told
 from puji.streams.service import Service
 from puji.streams.store import Store
 
@@ -53,6 +54,9 @@ def test_readings_come_in_and_forecasts_go_out(broker, tmp_path):
         device.send("puji/p2/observation", series(1, "p1")[0])
         until(lambda: len(service.monitor.counts) == 3)
         assert taken(service) == 6
+        device.send("puji/p1/administration", told(bolus("p1", clock.system(), 2.5)))
+        until(lambda: taken(service) == 7)
+        assert "bolus" in service.monitor.patients["p1"].window.series
         until(lambda: any(topic.endswith("alert") for topic, _ in listener.received))
         until(lambda: not service.monitor.store.outbox(0, 10))
         device.close()
@@ -267,12 +271,14 @@ def test_the_command_plays_virtual_patients_and_ends_on_ctrl_c(tmp_path):
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     database = tmp_path / "stream.sqlite-wal"
-    until(lambda: database.exists() and database.stat().st_size > 150_000, 240)
+    until(lambda: database.exists() and database.stat().st_size > 1_000_000, 240)
     running_one.send_signal(signal.SIGINT)
     out, err = running_one.communicate(timeout=60)
     assert running_one.returncode == 0, err
     assert "Readings taken:" in err
     assert "Traceback" not in out + err
+    # Where no model for plans is released, that is said once.
+    assert err.count("plans-diabetes") == (0 if "plans-diabetes" in puji.shipped() else 1)
     store = Store(tmp_path)
     assert sum(n for (_, what), n in store.tallies().items() if what == ACCEPTED) >= 9
     assert store.newest() > clock.system()

@@ -3,11 +3,12 @@
 import pytest
 
 from puji.streams.monitor import ACCEPTED, FRESH
-from puji.streams.samples import told
+from puji.streams.planner import Proposal
+from puji.streams.samples import bolus, measured, told
 from puji.streams.vitals import MMOL
 from puji.streams.window import Limits
 
-from .streams_cases import MINUTE, NOW, STEP, Hands, Told, flags, glucose, kept, monitor, sent, stored, take, tick
+from .streams_cases import MINUTE, NOW, STEP, Hands, Told, flags, give, glucose, kept, monitor, sent, stored, take, tick
 
 
 def test_a_reading_is_kept_counted_and_forecast(tmp_path):
@@ -86,7 +87,35 @@ def test_a_device_that_catches_up_is_forecast_once_a_tick(tmp_path):
         one.settle()
         assert one.patients["p2"].track is None
         one.tick()
+        assert one.settle() == ["p2"]
         assert one.patients["p2"].track is not None
+
+
+def test_a_few_are_forecast_at_a_time_and_those_of_now_before_those_of_the_past(tmp_path):
+    one = monitor(tmp_path)
+    with one.store.batch():
+        for name, minutes in (("late", -20), ("p1", 0), ("p2", 0), ("p3", 0)):
+            assert one.take(f"puji/{name}/observation", told(glucose(minutes, 120, name))) is None
+        one.tick()
+        assert one.waiting
+        assert one.settle(2) == ["p1", "p2"]
+        assert one.take("puji/p1/observation", told(glucose(1, 120, "p1"))) is None
+        assert one.settle(2) == ["p3", "p1"]
+        assert one.settle(2) == ["late"]
+        assert not one.waiting
+        assert one.settle(2) == []
+
+
+def test_a_vital_of_which_only_one_reading_is_known_is_not_silent(tmp_path):
+    clock = Hands()
+    one = monitor(tmp_path, clock)
+    take(one, measured("p1", "temperature", NOW, 36.8))
+    clock.now += 60 * MINUTE
+    take(one, measured("p1", "temperature", clock.now, 36.9))
+    assert one.patients["p1"].alerts == {}
+    clock.now += 181 * MINUTE
+    tick(one)
+    assert "temperature-stale" in one.patients["p1"].alerts
 
 
 def test_too_few_readings_give_no_forecast(tmp_path):
@@ -284,19 +313,51 @@ def test_a_cuff_every_four_hours_is_not_silent_between(tmp_path):
     assert one.patients["p1"].alerts == {}
 
 
-def test_a_plan_is_published_where_there_is_a_planner(tmp_path):
-    class Planner:
-        def plan(self, patient, window, forecast):
-            return {
-                "resourceType": "CarePlan",
-                "id": f"plan-{patient}",
-                "note": [{"text": f"{forecast.horizons[0].median}"}],
-            }
+class Asked:
+    """A planner that remembers what it was asked."""
 
-    one = monitor(tmp_path, planner=Planner())
+    def __init__(self):
+        self.asked = []
+
+    def plan(self, patient, window, now, why=""):
+        self.asked.append((patient, now, why))
+        return Proposal({"resourceType": "CarePlan", "id": f"plan-{patient}", "why": why}, "" if why else "do", why)
+
+
+def test_a_plan_is_published_where_there_is_a_planner(tmp_path):
+    planner = Asked()
+    one = monitor(tmp_path, planner=planner)
     take(one, *(glucose(minutes, 90) for minutes in (-10, -5, 0)))
     ((topic, plan),) = sent(one, "plan")
     assert (topic, plan["id"]) == ("puji/p1/plan", "plan-p1")
+    assert planner.asked == [("p1", NOW, "")]
+    assert one.patients["p1"].plan.text == "do"
+
+
+def test_a_plan_is_made_anew_when_insulin_or_a_meal_is_told(tmp_path):
+    planner, clock = Asked(), Hands()
+    one = monitor(tmp_path, clock, planner=planner)
+    take(one, *(glucose(minutes, 90) for minutes in (-10, -5, 0)))
+    clock.now += MINUTE
+    assert take(one, measured("p1", "carbohydrate", NOW + 1000, 40)) == []
+    assert give(one, bolus("p1", NOW + 30_000, 3)) == []
+    assert [now for _, now, _ in planner.asked] == [NOW, NOW + MINUTE, NOW + MINUTE]
+    # Later readings of a step are no reason to plan again.
+    assert take(one, glucose(1, 91)) == []
+    assert len(planner.asked) == 3
+
+
+def test_that_there_is_no_plan_is_said_once(tmp_path):
+    planner, clock = Asked(), Hands()
+    one = monitor(tmp_path, clock, planner=planner)
+    take(one, *(glucose(minutes, 90) for minutes in (-10, -5, 0)))
+    last = one.store.outbox(0, 100)[-1][0]
+    for minutes in (16, 17, 18):
+        clock.now = NOW + minutes * MINUTE
+        tick(one)
+    assert [plan["why"] for _, plan in sent(one, "plan", last)] == ["streams.none.stale"]
+    take(one, glucose(18, 90))  # one reading in half an hour is not enough, either
+    assert len(sent(one, "plan", last)) == 1
 
 
 def test_what_goes_out_is_fhir_and_marked_as_made_by_a_machine(tmp_path):

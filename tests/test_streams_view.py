@@ -9,6 +9,9 @@ from rich.console import Console
 from puji import language
 from puji.streams import view
 from puji.streams.link import Address
+from puji.streams.planner import Proposal
+from puji.streams.resources import said
+from puji.streams.samples import measured, pressure
 
 from .cli_stub import runner
 from .streams_cases import MINUTE, NOW, Hands, glucose, monitor, take, tick
@@ -61,8 +64,30 @@ def test_the_table_speaks_chinese(service):
 def test_the_table_fits_the_terminal(service, width):
     text = drawn(service, width)
     assert all(len(line) <= width for line in text.splitlines())
-    assert ("▁" in text) == (width >= view.TAKEN + view.LEAST)
+    assert ("▁" in text) == (width >= 100)
     assert "and 1 more" in drawn(service, width, 10)
+
+
+def test_vital_signs_and_plans_have_columns_where_there_is_room(service):
+    one = service.monitor
+    take(one, measured("low", "heart_rate", NOW, 140), pressure("low", NOW, 118, 76), patient="low")
+    take(one, measured("low", "temperature", NOW, 36.8), patient="low")
+    one.planner = SimpleNamespace(plan=lambda *told: None)
+    one.patients["low"].plan = Proposal({}, "0.36 U/h + 2.1 U")
+    one.patients["calm"].plan = Proposal({}, "", "streams.plan.none.insulin")
+    for width, plan, vitals in ((200, True, True), (160, True, True), (100, True, False), (60, False, False)):
+        text = drawn(service, width)
+        (low,) = (line for line in text.splitlines() if line.startswith("low"))
+        (calm,) = (line for line in text.splitlines() if line.startswith("calm"))
+        assert ("0.36 U/h + 2.1 U" in low, "none" in calm) == (plan, plan), width
+        assert ("118/76" in low, "36.8" in low) == (vitals, vitals), width
+        assert all(len(line) <= width for line in text.splitlines())
+    assert "HR high" in drawn(service, 160)
+
+
+def test_alerts_are_told_in_the_units_that_people_read():
+    assert said("temperature-low", 34.5) == "Body temperature low: 34.5 °C"
+    assert said("systolic-low", 85) == "Systolic pressure low: 85 mmHg"
 
 
 def test_a_lost_connection_is_seen(service):
@@ -93,6 +118,10 @@ REFUSED = [
     (["--host", "b", "--port", "0"], "--port"),
     (["--simulate", "0"], "--simulate"),
     (["--simulate", "2", "--topic", "a/#"], "levels"),
+    (["--simulate", "2", "--plans", "nowhere"], "nowhere"),
+    (["--simulate", "2", "--plans", "plans"], "diabetes"),
+    (["--host", "b", "--plans", "plans"], "--patients"),
+    (["--host", "b", "--patients", "/nowhere/doses.csv"], "doses.csv"),
 ]
 
 
@@ -104,3 +133,27 @@ def test_the_line_is_checked_before_anything_starts(capsys, words, told):
     assert code == 2
     assert told in err
     assert not out
+
+
+def test_that_no_model_for_plans_is_released_is_said_once(tmp_path, monkeypatch, capsys):
+    from puji import registry
+    from puji.commands.stream import _planner
+    from puji.errors import Invalid
+
+    doses = tmp_path / "doses.csv"
+    doses.write_text(
+        "patient,age,weight,basal,carbohydrate_ratio,correction_factor,current\n"
+        "p1,9,31,0.35,20,50,none\np2,9,31,3500,20,50,none\n"
+    )
+    planner = _planner(None, doses, None)
+    assert set(planner.settings) == {"p1"}
+    assert planner.simulated is False
+    told = capsys.readouterr().err
+    assert "doses.csv:3" in told
+    assert "refused: 1" in told
+    assert _planner(None, None, None) is None
+    monkeypatch.setattr(registry, "shipped", dict)
+    assert _planner(None, None, 2) is None
+    assert capsys.readouterr().err.count("plans-diabetes") == 1
+    with pytest.raises(Invalid, match="plans-diabetes"):
+        _planner(None, doses, None)

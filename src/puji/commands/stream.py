@@ -22,6 +22,10 @@ STATE = "puji-stream"
 PASSWORD = "PUJI_MQTT_PASSWORD"
 SPEED = 300.0
 """Of virtual patients: a reading a second."""
+SAVED = 40
+"""Steps before the start that virtual sensors and pumps have saved: a plan asks what insulin was given in three hours."""
+REFUSALS = 20
+"""Refused patients of a file that are told one by one."""
 
 
 def _port(text: str) -> int:
@@ -52,6 +56,8 @@ def stream_command() -> Command:
             option("--simulate", kind=COUNT, metavar=number),
             option("--speed", kind=POSITIVE, metavar="cli.metavar.value"),
             option("--faults", kind=SHARE, metavar="cli.metavar.value"),
+            option("--plans", kind=TEXT, metavar="cli.metavar.value"),
+            option("--patients", kind=PATH, metavar="cli.metavar.file"),
             option("--host", kind=TEXT, metavar="cli.metavar.value"),
             option("--port", kind=Typed("port", _port, "cli.not_up_to", "65,535"), metavar=number),
             option("--user", kind=TEXT, metavar="cli.metavar.value"),
@@ -96,6 +102,32 @@ def _check(values: dict[str, Any]) -> None:
         raise Invalid("streams.speed_alone")
     if values["ca"] is not None and not values["tls"]:
         raise Invalid("streams.ca_alone")
+
+
+def _planner(plans: str | None, file: Path | None, virtual: int | None) -> Any:
+    """Who plans, for the patients of ``file`` and for so many ``virtual`` ones; None: nobody."""
+    if plans is None and file is None and virtual is None:
+        return None
+    from puji import registry
+    from puji.streams import settings
+    from puji.streams.devices import chosen, identifiers
+    from puji.streams.diabetes_planner import RELEASED, DiabetesPlanner
+
+    known = {} if virtual is None else settings.virtual(chosen(virtual), identifiers(virtual))
+    if file is not None:
+        told, refused = settings.read(file)
+        known |= told
+        note("streams.patients.told", taken=len(told), refused=len(refused))
+        for refusal in refused[:REFUSALS]:
+            note("streams.patients.refused", why=refusal.message())
+    if not known:
+        raise Invalid("streams.plans.patients", source="--plans")
+    if plans is None and RELEASED not in registry.shipped():
+        if file is not None:
+            raise Invalid("streams.plans.missing", name=RELEASED)
+        note("streams.plans.none", name=RELEASED)
+        return None
+    return DiabetesPlanner(registry.load(plans or RELEASED), known, simulated=virtual is not None)
 
 
 @contextmanager
@@ -146,13 +178,15 @@ def stream(**values: Any) -> None:
         folder = values["state"]
         if folder is None and simulated is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="puji-stream-")))
-        forecaster = EngineForecaster(weights.load())
+        planner = _planner(values["plans"], values["patients"], simulated)
+        forecaster = EngineForecaster(weights.load(), spread=weights.spread())
         store = Store(folder or Path(STATE))
         stack.callback(store.close)
         if simulated is not None:
             speed = values["speed"] or SPEED
             # An earlier play in the same folder may have come to a time that is still ahead of us.
-            clock = clocks.Fast(speed, store.newest())
+            played = store.newest()
+            clock = clocks.Fast(speed, played)
         host, port = values["host"], values["port"]
         if host is None:
             port = stack.enter_context(Embedded(port)).port
@@ -169,12 +203,18 @@ def stream(**values: Any) -> None:
         if host not in (None, "127.0.0.1", "::1", "localhost") and not values["tls"]:
             note("streams.plain")
         topic = values["topic"]
-        monitor = Monitor(store, forecaster, clock, topic=topic, simulated=simulated is not None)
-        service = Service(Link(address, [f"{topic}/+/observation"]), monitor)
+        monitor = Monitor(store, forecaster, clock, topic=topic, planner=planner, simulated=simulated is not None)
+        service = Service(Link(address, monitor.topics), monitor)
         note("streams.started", where=f"{address.host}:{address.port}", topic=topic)
         if simulated is not None:
             devices = Devices(
-                simulated, address, clock, topic=topic, seed=values["seed"], faults=values["faults"] or 0.0
+                simulated,
+                address,
+                clock,
+                topic=topic,
+                seed=values["seed"],
+                faults=values["faults"] or 0.0,
+                saved=0 if played else SAVED,
             )
             devices.start()
             stack.callback(devices.stop)

@@ -36,15 +36,22 @@ class EngineForecaster:
         Minutes, multiples of five, up to an hour.
     samples : int
         Continuations a forecast.
+    spread : float
+        What the continuations' distances from their median are multiplied by: fitted so that the interval holds its share.
     """
 
     def __init__(
-        self, network: LlamaForCausalLM, horizons: Sequence[int] = (30, 60), samples: int = SAMPLES, name: str = "puji"
+        self,
+        network: LlamaForCausalLM,
+        horizons: Sequence[int] = (30, 60),
+        samples: int = SAMPLES,
+        name: str = "puji",
+        spread: float = 1.0,
     ) -> None:
         most = tokens.AHEAD * tokens.STEP // 60
         if not horizons or any(minutes * 60 % tokens.STEP or not 0 < minutes <= most for minutes in horizons):
             raise ValueError(f"horizons {list(horizons)}: multiples of {tokens.STEP // 60} up to {most} minutes")
-        self.network, self.samples, self.name = network, samples, name
+        self.network, self.samples, self.name, self.spread = network, samples, name, spread
         self.horizons = tuple(sorted(horizons))
         self.ahead = Ahead(network, samples)
         self.allowed = tokens.bins()
@@ -91,6 +98,8 @@ class _EngineTrack:
         found = []
         for minutes in owner.horizons:
             column = glucose[:, minutes * 60 // tokens.STEP - 1]
+            middle = np.median(column)
+            column = np.clip(middle + owner.spread * (column - middle), tokens.LOWEST, tokens.HIGHEST)
             low, median, high = np.quantile(column, [(1 - INTERVAL) / 2, 0.5, (1 + INTERVAL) / 2])
             below = float((column < (GLUCOSE.below or 0.0)).mean())
             found.append(Horizon(minutes, float(median), float(low), float(high), below))

@@ -10,18 +10,18 @@ All three are called within `Store.batch`, so that what they change is kept whol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
 from uuid import uuid4
 
 from puji.errors import Invalid
 from puji.language import translate
-from puji.streams import alerts, resources
+from puji.streams import administration, alerts, observation, resources
 from puji.streams.clock import Clock
 from puji.streams.forecaster import Forecast, Forecaster, Track, replay
-from puji.streams.observation import ID, Reading, readings
+from puji.streams.observation import ID, Reading
+from puji.streams.planner import Planner, Proposal
 from puji.streams.store import Alert, Store
 from puji.streams.tokens import HISTORY
 from puji.streams.vitals import GLUCOSE, VITALS
@@ -38,12 +38,11 @@ NOBODY = ""
 """Under this name is counted what belongs to no patient that is followed."""
 
 
-class Planner(Protocol):
-    """Where a treatment plan comes in: asked after each new forecast, published to the patient's topic ``plan``."""
-
-    def plan(self, patient: str, window: Window, forecast: Forecast) -> Mapping[str, Any] | None:
-        """A FHIR resource; None: no plan now."""
-        ...
+READERS: dict[str, Callable[[bytes, str], list[Reading]]] = {
+    "observation": observation.readings,
+    "administration": administration.readings,
+}
+"""The last level of a topic -> what reads its messages."""
 
 
 @dataclass
@@ -60,6 +59,9 @@ class Patient:
     replay: bool = True
     """Whether the track must be told the window again."""
     forecast: Forecast | None = None
+    plan: Proposal | None = None
+    given: bool = False
+    """Whether insulin or carbohydrate was told since the last plan."""
     why: str = "streams.none.history"
     """Key of the reason where there is no forecast."""
     alerts: dict[str, Alert] = field(default_factory=dict)
@@ -82,7 +84,10 @@ class Monitor:
     clock : callable
         The time, milliseconds since 1970.
     topic : str
-        What all topics begin with: ``<topic>/<patient>/observation`` comes in; forecast, alert and plan go out.
+        What all topics begin with: ``<topic>/<patient>/observation`` and ``administration`` come in; forecast, alert and plan
+        go out.
+    planner : Planner, optional
+        Asked for plans; None: there are none.
     """
 
     def __init__(
@@ -103,7 +108,11 @@ class Monitor:
         """What was taken and refused in all."""
         self.examples: dict[str, Invalid] = {}
         """Reason -> the last refusal for it, to tell people more than its key."""
-        self._dirty: set[str] = set()
+        # Patients with new readings, in the order in which they came: of now; of the past, which wait for a `tick`; and
+        # those of the past that have waited.
+        self._now: dict[str, None] = {}
+        self._past: dict[str, None] = {}
+        self._late: dict[str, None] = {}
         self._recover()
 
     def _recover(self) -> None:
@@ -124,7 +133,7 @@ class Monitor:
                     self.store.drop(name, vital, time)
                 for vital in patient.window.series:
                     self._expect(patient, vital)
-                self._dirty.add(name)
+                self._past[name] = None
 
     def _patient(self, name: str, now: int) -> Patient:
         if name not in self.patients:
@@ -138,9 +147,9 @@ class Monitor:
         now = self.clock()
         name = NOBODY
         try:
-            name = self._named(topic)
+            name, read = self._named(topic)
             patient = self._admitted(name, now)
-            changes = patient.window.place(readings(payload, name), now)
+            changes = patient.window.place(read(payload, name), now)
         except Invalid as refusal:
             self._count(name, refusal.reason)
             self.examples[refusal.reason] = refusal
@@ -152,16 +161,21 @@ class Monitor:
             self.store.drop(name, vital, time)
         self._count(name, ACCEPTED)
         self._note(patient, changes.placed)
-        self._dirty.add(name)
+        (self._now if self._current(name, now) else self._past)[name] = None
         return None
 
-    def _named(self, topic: str) -> str:
-        """The patient of ``<topic>/<patient>/observation``."""
+    @property
+    def topics(self) -> list[str]:
+        """What is to be subscribed to."""
+        return [f"{self.topic}/+/{kind}" for kind in READERS]
+
+    def _named(self, topic: str) -> tuple[str, Callable[[bytes, str], list[Reading]]]:
+        """The patient of ``<topic>/<patient>/observation``, and what reads the message."""
         prefix = f"{self.topic}/"
         name, _, last = topic[len(prefix) :].partition("/")
-        if not topic.startswith(prefix) or last != "observation" or not ID.fullmatch(name):
+        if not topic.startswith(prefix) or last not in READERS or not ID.fullmatch(name):
             raise Invalid("streams.refused.topic", topic=self.topic)
-        return name
+        return name, READERS[last]
 
     def _admitted(self, name: str, now: int) -> Patient:
         """The patient, if it may send now: a bucket that refills in time and holds a burst."""
@@ -199,27 +213,42 @@ class Monitor:
 
     def _expect(self, patient: Patient, vital: str) -> None:
         series = patient.window.series[vital]
+        if series.event:
+            patient.given = True
+            return
         recent = series.times[-(AMONG + 1) :]
         pauses = sorted(after - before for before, after in pairwise(recent))
         usual = pauses[len(pauses) // 2] if pauses else 0
         patient.silent[vital] = recent[-1] + max(int(FRESH * 1000), SILENT * usual) if recent else 0
+        if len(recent) == 1 and vital != GLUCOSE.name:
+            del patient.silent[vital]  # how often a cuff or a thermometer tells is not known yet
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
-    def settle(self, late: bool = False) -> list[str]:
-        """Forecast and judge who has new readings; their names.
+    def settle(self, most: int | None = None) -> list[str]:
+        """Forecast and judge who has new readings, up to ``most`` patients; their names.
 
-        A device that catches up sends many readings of the past: unless ``late``, such a patient waits for the next `tick`.
+        First those with readings of the last step. A device that catches up sends many readings of the past: such a patient
+        waits for the next `tick`, and then for all others.
         """
         now = self.clock()
-        done = sorted(name for name in self._dirty if late or self._current(name, now))
-        self._dirty.difference_update(done)
+        done = [*self._now, *(name for name in self._late if name not in self._now)][:most]
         for name in done:
+            for waiting in (self._now, self._late, self._past):
+                waiting.pop(name, None)
             patient = self.patients[name]
-            if self._follow(name, patient, now):
+            changed = self._follow(name, patient, now)
+            if changed:
                 self._publish_forecast(name, patient, now)
+            if changed or patient.given:
+                self._publish_plan(name, patient, now)
             self._judge(name, patient, now)
         return done
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `settle` has left somebody."""
+        return bool(self._now or self._late)
 
     def _current(self, name: str, now: int) -> bool:
         """Whether the newest reading of any vital is of the last step."""
@@ -227,8 +256,9 @@ class Monitor:
         return max(times, default=now) >= now - STEP_MS
 
     def tick(self) -> None:
-        """Do what `settle` left, see who has fallen silent, and forget what is too old."""
-        self.settle(late=True)
+        """See who has fallen silent, and forget what is too old; who caught up may be settled."""
+        self._late |= self._past
+        self._past = {}
         now = self.clock()
         for name, patient in list(self.patients.items()):
             silent = any(time < now for time in patient.silent.values())
@@ -236,6 +266,7 @@ class Monitor:
                 if patient.silent.get(GLUCOSE.name, now) < now and patient.forecast is not None:
                     patient.forecast, patient.why = None, "streams.none.stale"
                     self._publish_forecast(name, patient, now)
+                    self._publish_plan(name, patient, now)
                 self._judge(name, patient, now)
             for vital, time in patient.window.settle(now):
                 self.store.drop(name, vital, time)
@@ -247,7 +278,8 @@ class Monitor:
         for key in list(patient.alerts):
             self._end(name, patient, key, "streams.alert.let_go", now)
         del self.patients[name]
-        self._dirty.discard(name)
+        for waiting in (self._now, self._late, self._past):
+            waiting.pop(name, None)
 
     def _follow(self, name: str, patient: Patient, now: int) -> bool:
         """Tell the track what is new and ask it; whether there is something new to say."""
@@ -291,10 +323,17 @@ class Monitor:
             simulated=self.simulated,
         )
         self.store.send(resources.message(f"{name}/forecast", f"{self.topic}/{name}/forecast", resource))
-        if self.planner is not None and patient.forecast is not None:
-            plan = self.planner.plan(name, patient.window, patient.forecast)
-            if plan is not None:
-                self.store.send(resources.message(f"{name}/plan", f"{self.topic}/{name}/plan", plan))
+
+    def _publish_plan(self, name: str, patient: Patient, now: int) -> None:
+        """Plan anew; that there is no plan is said once, and again when the reason is another one."""
+        patient.given = False
+        if self.planner is None:
+            return
+        made = self.planner.plan(name, patient.window, now, "" if patient.forecast else patient.why)
+        before, patient.plan = patient.plan, made
+        if made is None or (made.why and before is not None and made.why == before.why):
+            return
+        self.store.send(resources.message(f"{name}/plan", f"{self.topic}/{name}/plan", made.resource))
 
     def _judge(self, name: str, patient: Patient, now: int) -> None:
         """Raise alerts and end them."""
@@ -330,4 +369,4 @@ class Monitor:
         self.store.send(resources.message(f"{alert.id}/{state}", f"{self.topic}/{alert.patient}/alert", resource))
 
 
-__all__ = ["ACCEPTED", "FRESH", "Monitor", "Patient", "Planner"]
+__all__ = ["ACCEPTED", "FRESH", "READERS", "Monitor", "Patient"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -48,22 +48,30 @@ def readings(payload: bytes, patient: str) -> list[Reading]:
 
     Raises Invalid with the reason where it is anything else.
     """
-    if len(payload) > LARGEST:
-        raise Invalid("streams.refused.large", bytes=len(payload), most=LARGEST)
-    found = _object(payload)
-    kind = found.get("resourceType")
-    if kind != "Observation":
-        raise Invalid("streams.refused.resource")
-    status, key = found.get("status"), found.get("id")
-    if not isinstance(key, str) or not ID.fullmatch(key):
-        raise Invalid("streams.refused.id")
-    if status != WITHDRAWN and status not in TAKEN:
-        raise Invalid("streams.refused.status", known=", ".join((*TAKEN, WITHDRAWN)))
-    _check_subject(found, patient)
-    time = _time(found)
+    found, status, key = opened(payload, patient, "Observation", TAKEN)
+    time = instant(found.get("effectiveDateTime", found.get("effectiveInstant")))
     told = _values(found, withdrawn=status == WITHDRAWN)
     changes = status in CORRECTIONS or status == WITHDRAWN
     return [Reading(patient, vital.name, time, value, key, changes) for vital, value in told]
+
+
+def opened(payload: bytes, patient: str, kind: str, taken: Collection[str]) -> tuple[Mapping[str, Any], str, str]:
+    """The resource of ``kind`` that a message about ``patient`` is, its status and its id.
+
+    ``taken``: statuses, beside `WITHDRAWN`. Raises Invalid with the reason where it is anything else.
+    """
+    if len(payload) > LARGEST:
+        raise Invalid("streams.refused.large", bytes=len(payload), most=LARGEST)
+    found = _object(payload)
+    if found.get("resourceType") != kind:
+        raise Invalid("streams.refused.resource", kind=kind)
+    status, key = found.get("status"), found.get("id")
+    if not isinstance(key, str) or not ID.fullmatch(key):
+        raise Invalid("streams.refused.id")
+    if not isinstance(status, str) or (status != WITHDRAWN and status not in taken):
+        raise Invalid("streams.refused.status", known=", ".join((*taken, WITHDRAWN)))
+    _check_subject(found, patient)
+    return found, status, key
 
 
 def _object(payload: bytes) -> Mapping[str, Any]:
@@ -89,9 +97,8 @@ def _check_subject(found: Mapping[str, Any], patient: str) -> None:
         raise Invalid("streams.refused.patient")
 
 
-def _time(found: Mapping[str, Any]) -> int:
-    """``effectiveDateTime`` or ``effectiveInstant``, in milliseconds since 1970, UTC."""
-    text = found.get("effectiveDateTime", found.get("effectiveInstant"))
+def instant(text: Any) -> int:
+    """FHIR's instant in milliseconds since 1970, UTC. Raises Invalid for anything else."""
     if not isinstance(text, str) or not _TIME.fullmatch(text):
         raise Invalid("streams.refused.time")
     try:
@@ -105,7 +112,7 @@ def _time(found: Mapping[str, Any]) -> int:
 
 
 def _values(found: Mapping[str, Any], withdrawn: bool) -> list[tuple[Vital, float | None]]:
-    codes = _codes(found)
+    codes = coded(found.get("code"), LOINC)
     if PRESSURE in codes:
         return _pressure(found, withdrawn)
     known = [CODES[code] for code in codes if code in CODES]
@@ -116,7 +123,7 @@ def _values(found: Mapping[str, Any], withdrawn: bool) -> list[tuple[Vital, floa
         raise Invalid("streams.refused.ambiguous")
     for _, others in known[1:]:
         units = {unit: units[unit] for unit in units if unit in others}
-    return [(vital, None if withdrawn else _quantity(found, vital, units))]
+    return [(vital, None if withdrawn else quantity(found.get("valueQuantity"), vital, units))]
 
 
 def _pressure(found: Mapping[str, Any], withdrawn: bool) -> list[tuple[Vital, float | None]]:
@@ -129,13 +136,13 @@ def _pressure(found: Mapping[str, Any], withdrawn: bool) -> list[tuple[Vital, fl
     for component in components:
         if not isinstance(component, dict):
             raise Invalid("streams.refused.components")
-        for code in _codes(component):
+        for code in coded(component.get("code"), LOINC):
             if code not in COMPONENTS or "dataAbsentReason" in component:
                 continue
             vital = COMPONENTS[code]
             if vital.name in told:
                 raise Invalid("streams.refused.ambiguous")
-            told[vital.name] = vital, _quantity(component, vital, PRESSURE_UNITS)
+            told[vital.name] = vital, quantity(component.get("valueQuantity"), vital, PRESSURE_UNITS)
     if not told:
         raise Invalid("streams.refused.components")
     values = {name: value for name, (_, value) in told.items()}
@@ -144,30 +151,31 @@ def _pressure(found: Mapping[str, Any], withdrawn: bool) -> list[tuple[Vital, fl
     return list(told.values())
 
 
-def _codes(found: Mapping[str, Any]) -> list[str]:
-    """The LOINC codes of an element."""
-    concept = found.get("code")
+def coded(concept: Any, system: str) -> list[str]:
+    """The codes of ``system`` that a CodeableConcept has."""
     coding: Any = concept.get("coding") if isinstance(concept, dict) else None
     entries: Iterable[Any] = coding if isinstance(coding, list) else ()
     return [
         one["code"]
         for one in entries
-        if isinstance(one, dict) and one.get("system") == LOINC and isinstance(one.get("code"), str)
+        if isinstance(one, dict) and one.get("system") == system and isinstance(one.get("code"), str)
     ]
 
 
-def _quantity(found: Mapping[str, Any], vital: Vital, units: Mapping[str, tuple[float, float]]) -> float:
-    """The number in the vital's own unit."""
-    quantity = found.get("valueQuantity")
-    if not isinstance(quantity, dict):
+def quantity(told: Any, vital: Vital, units: Mapping[str, tuple[float, float]]) -> float:
+    """The number of a Quantity in the vital's own unit; ``units``: UCUM -> factor and offset to it.
+
+    Raises Invalid with the reason where there is none, or where it cannot be in its unit.
+    """
+    if not isinstance(told, dict):
         raise Invalid("streams.refused.value")
-    if quantity.get("comparator") is not None:  # "below 40" is no number
+    if told.get("comparator") is not None:  # "below 40" is no number
         raise Invalid("streams.refused.comparator")
-    number = quantity.get("value")
+    number = told.get("value")
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise Invalid("streams.refused.value")
-    code = quantity.get("code")
-    if quantity.get("system") != UCUM or not isinstance(code, str):
+    code = told.get("code")
+    if told.get("system") != UCUM or not isinstance(code, str):
         raise Invalid("streams.refused.ucum")
     if code not in units:
         raise Invalid("streams.refused.unit", vital=vital.name, known=", ".join(units))
@@ -184,4 +192,18 @@ def _quantity(found: Mapping[str, Any], vital: Vital, units: Mapping[str, tuple[
     return value
 
 
-__all__ = ["CORRECTIONS", "ID", "LARGEST", "LOINC", "TAKEN", "UCUM", "WITHDRAWN", "Reading", "readings"]
+__all__ = [
+    "CORRECTIONS",
+    "ID",
+    "LARGEST",
+    "LOINC",
+    "TAKEN",
+    "UCUM",
+    "WITHDRAWN",
+    "Reading",
+    "coded",
+    "instant",
+    "opened",
+    "quantity",
+    "readings",
+]

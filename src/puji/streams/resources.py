@@ -29,6 +29,8 @@ SIMULATED = {
 }
 """Security label of what comes from virtual patients (https://hl7.org/fhir/R4/security-labels.html)."""
 GLUCOSE_CODE = {"system": LOINC, "code": "99504-3", "display": "Glucose [Mass/volume] in Interstitial fluid"}
+READ = {"Cel": "°C", "mm[Hg]": "mmHg"}
+"""Units of UCUM as people read them."""
 _ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _DETAIL = "http://hl7.org/fhir/StructureDefinition/flag-detail"
 
@@ -131,6 +133,7 @@ def said(name: str, value: float | None = None, minutes: int | None = None) -> s
     """An alert for people: "Glucose is low: 62 mg/dL"."""
     vital, _, kind = name.rpartition("-")
     unit = VITALS.get(vital, GLUCOSE).unit
+    unit = READ.get(unit, unit)
     number = "" if value is None else f"{value:.4g}"
     told = translate(f"streams.vital.{vital}")
     return translate(f"streams.alert.{kind}", vital=told, value=number, unit=unit, minutes=minutes or 0)

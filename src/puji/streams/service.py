@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 import time
@@ -15,6 +16,8 @@ BATCH = 500
 """Messages of one transaction."""
 UNDERWAY = 400
 """Messages that are sent before the broker has acknowledged the first of them."""
+AT_ONCE = 8
+"""Patients that are forecast in one transaction: what was forecast is sent before others are."""
 TICK = 1.0
 """Seconds between two looks at who is silent."""
 
@@ -52,11 +55,14 @@ class Service:
 
         Raises Invalid if the broker refuses us for good, or the disk does.
         """
-        self._batch([])  # who was restored is forecast
-        self.link.open()
+        # What was imported and loaded stays: without this, the collector looks through all of it again and again.
+        gc.collect()
+        gc.freeze()
         try:
+            self._batch([])
+            self.link.open()
             while not self._ending.is_set():
-                self._batch(self._events())
+                self._batch(self._events(0.0 if self.monitor.waiting else 0.2))
                 self._drain()
                 watch()
             self._batch(self._events(0.0))
@@ -67,6 +73,7 @@ class Service:
                 self._batch(self._events(0.1))
         finally:
             self.link.close()
+            gc.unfreeze()
 
     def _events(self, wait: float = 0.2) -> list[Event]:
         """All that has happened, up to a batch; waits for the first."""
@@ -83,8 +90,7 @@ class Service:
         """One transaction; then, and only then, the messages of it are acknowledged."""
         messages: list[Received] = []
         due = time.monotonic() - self._ticked >= TICK
-        first = not self._ticked
-        if events or due or first:
+        if events or due or self.monitor.waiting:
             with self.lock, self.monitor.store.batch():
                 for event in events:
                     if isinstance(event, Received):
@@ -92,10 +98,10 @@ class Service:
                         messages.append(event)
                     else:
                         self._note(event)
-                self.monitor.settle()
                 if due:
                     self.monitor.tick()
                     self._ticked = time.monotonic()
+                self.monitor.settle(AT_ONCE)
         for message in messages:
             self.link.done(message)
 

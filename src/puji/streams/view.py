@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Protocol, TextIO
+from typing import NamedTuple, Protocol, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -18,12 +20,20 @@ from puji.streams.monitor import ACCEPTED, Monitor, Patient
 from puji.streams.resources import moment, said
 from puji.streams.service import Service
 from puji.streams.tokens import STEP
-from puji.streams.vitals import GLUCOSE
+from puji.streams.vitals import GLUCOSE, TEMPERATURE, VITALS, Vital
 
 PAST = 24
 """The most steps that are drawn: two hours."""
-TAKEN, LEAST = 90, 10
-"""Characters of the other columns; with less than this beside them, the past is left out."""
+LEAST, GAP = 10, 2
+"""Characters that the past has at least, and between two columns."""
+SHOWN = {
+    "heart_rate": ("heart_rate",),
+    "spo2": ("spo2",),
+    "respiration": ("respiration",),
+    "pressure": ("systolic", "diastolic"),
+    "temperature": ("temperature",),
+}
+"""Columns of vital signs, and what stands in them."""
 EVERY = 0.25
 """Seconds between two pictures."""
 BARS = "▁▂▃▄▅▆▇█"
@@ -50,35 +60,91 @@ def spark(values: list[float | None]) -> str:
     return "".join(found)
 
 
-def _style(value: float) -> str:
-    if GLUCOSE.far_below is not None and value < GLUCOSE.far_below:
+def _style(vital: Vital, value: float) -> str:
+    if vital.far_below is not None and value < vital.far_below:
         return _STYLES["very_low"]
-    if GLUCOSE.below is not None and value < GLUCOSE.below:
+    if vital.below is not None and value < vital.below:
         return _STYLES["low"]
-    return _STYLES["high"] if GLUCOSE.above is not None and value > GLUCOSE.above else ""
+    return _STYLES["high"] if vital.above is not None and value > vital.above else ""
 
 
-def table(monitor: Monitor, clock: Clock, most: int, width: int) -> Table:
-    """The patients, those with alerts first, up to ``most`` of them, in ``width`` characters; the past has what room is left."""
+class Column(NamedTuple):
+    """A column of the table: its header, the least width that it has, and the cell of a patient."""
+
+    header: str
+    cell: Callable[[str, Patient], Text]
+    least: int = 0
+    right: bool = False
+
+
+def _columns(monitor: Monitor, now: int, past: int) -> dict[str, Column]:
+    """All columns by name, in their order from the left; ``past``: characters that the past has."""
     horizons = sorted(
         {one.minutes for found in monitor.patients.values() if found.forecast for one in found.forecast.horizons}
     )
-    horizons = horizons or [30, 60]
-    shown = Table(box=None, pad_edge=False, expand=False, header_style="bold", padding=(0, 2, 0, 0))
-    shown.add_column(translate("streams.view.patient"), no_wrap=True)
-    shown.add_column(GLUCOSE.unit, justify="right", no_wrap=True)
-    past = min(PAST, width - TAKEN)
-    if past >= LEAST:
-        shown.add_column(translate("streams.view.past"), width=past, no_wrap=True)
-    for minutes in horizons:
-        shown.add_column(translate("streams.view.in", minutes=minutes), no_wrap=True)
-    shown.add_column(translate("streams.view.alerts"), no_wrap=True)
-    shown.add_column(translate("streams.view.age"), justify="right", no_wrap=True)
-    shown.add_column(translate("streams.view.refused"), justify="right", no_wrap=True)
+    found = {
+        "patient": Column("streams.view.patient", lambda name, _: Text(name)),
+        "glucose": Column("", lambda _, patient: _glucose(patient), right=True),
+        "past": Column("streams.view.past", lambda _, patient: _past(patient, now, past), past),
+    }
+    for minutes in horizons or [30, 60]:
+        found[f"in {minutes}"] = Column("", partial(_forecast, minutes))
+    if monitor.planner is not None:
+        found["plan"] = Column("streams.view.plan", lambda _, patient: _plan(patient), 15)
+    for name, vitals in SHOWN.items():
+        if any(vital in patient.window.series for patient in monitor.patients.values() for vital in vitals):
+            header = f"streams.short.vital.{name}"
+            found[name] = Column(header, partial(_vital, vitals), right=True)
+    found["alerts"] = Column("streams.view.alerts", lambda _, patient: _alerts(patient), 12)
+    found["age"] = Column("streams.view.age", lambda _, patient: _age(patient, now), right=True)
+    found["refused"] = Column("streams.view.refused", lambda _, patient: _refused(patient), right=True)
+    return found
+
+
+def _header(name: str, column: Column) -> str:
+    if name == "glucose":
+        return GLUCOSE.unit
+    if name.startswith("in "):
+        return translate("streams.view.in", minutes=int(name.removeprefix("in ")))
+    return translate(column.header)
+
+
+def table(monitor: Monitor, clock: Clock, most: int, width: int) -> Table:
+    """The patients, those with alerts first, up to ``most`` of them, in ``width`` characters.
+
+    What finds no room is left out, first the past, then vital signs, then the plan; the past has what room is left.
+    """
     now = clock()
-    order = sorted(monitor.patients, key=lambda name: (_urgency(monitor.patients[name]), name))
-    for name in order[:most]:
-        shown.add_row(*_row(name, monitor.patients[name], horizons, now, past))
+    order = sorted(monitor.patients, key=lambda name: (_urgency(monitor.patients[name]), name))[:most]
+    columns = _columns(monitor, now, 0)
+    widths = {
+        name: GAP
+        + max(
+            [cell_len(_header(name, one)), one.least, *(one.cell(key, monitor.patients[key]).cell_len for key in order)]
+        )
+        for name, one in columns.items()
+    }
+    optional = [name for name in ("plan", *SHOWN) if name in columns]
+    room = width - sum(widths[name] for name in columns if name not in (*optional, "past"))
+    left_out = {"past"}
+    for name in optional:
+        if widths[name] <= room:
+            room -= widths[name]
+        else:
+            left_out.add(name)
+            room = 0  # the order of what is left out does not change from one picture to the next
+    past = min(PAST, room - GAP)
+    if past >= LEAST:
+        left_out.remove("past")
+        columns = _columns(monitor, now, past)
+    shown = Table(box=None, pad_edge=False, expand=False, header_style="bold", padding=(0, GAP, 0, 0))
+    kept = {name: one for name, one in columns.items() if name not in left_out}
+    for name, one in kept.items():
+        shown.add_column(
+            _header(name, one), justify="right" if one.right else "left", no_wrap=True, min_width=one.least or None
+        )
+    for key in order:
+        shown.add_row(*(one.cell(key, monitor.patients[key]) for one in kept.values()))
     return shown
 
 
@@ -87,27 +153,68 @@ def _urgency(patient: Patient) -> int:
     return next((place for place, kind in enumerate(_STYLES) if kind in kinds), len(_STYLES))
 
 
-def _row(name: str, patient: Patient, horizons: list[int], now: int, past: int) -> list[Text]:
-    series = patient.window.series.get(GLUCOSE.name)
+def _latest(patient: Patient, vital: str) -> tuple[int, float] | None:
+    """Time and value of the newest reading of a vital."""
+    series = patient.window.series.get(vital)
     newest = series.newest() if series else None
     value = None if series is None or newest is None else series.value(newest)
-    cells = [Text(name)]
-    cells.append(Text("–" if value is None else f"{value:.0f}", style="" if value is None else _style(value)))
-    last = (now if newest is None else newest) // (STEP * 1000)
-    if past >= LEAST:
-        cells.append(Text(spark([patient.window.step(last - back) for back in range(past - 1, -1, -1)])))
+    return None if newest is None or value is None else (newest, value)
+
+
+def _glucose(patient: Patient) -> Text:
+    found = _latest(patient, GLUCOSE.name)
+    return Text("–") if found is None else Text(f"{found[1]:.0f}", style=_style(GLUCOSE, found[1]))
+
+
+def _past(patient: Patient, now: int, width: int) -> Text:
+    found = _latest(patient, GLUCOSE.name)
+    last = (now if found is None else found[0]) // (STEP * 1000)
+    return Text(spark([patient.window.step(last - back) for back in range(width - 1, -1, -1)]))
+
+
+def _forecast(minutes: int, _: str, patient: Patient) -> Text:
     told = {one.minutes: one for one in patient.forecast.horizons} if patient.forecast else {}
-    for minutes in horizons:
-        one = told.get(minutes)
-        cells.append(Text("–" if one is None else f"{one.median:3.0f} ({one.low:.0f}–{one.high:.0f})"))
-    alerts = Text()
-    for key in sorted(patient.alerts, key=lambda key: list(_STYLES).index(key.rpartition("-")[2])):
-        kind = key.rpartition("-")[2]
-        alerts.append(translate(f"streams.short.{kind}"), style=_STYLES[kind]).append(" ")
-    cells.append(alerts)
-    age = "–" if newest is None else str(max(0, now - newest) // 60_000)
+    one = told.get(minutes)
+    return Text("–" if one is None else f"{one.median:3.0f} ({one.low:.0f}–{one.high:.0f})")
+
+
+def _plan(patient: Patient) -> Text:
+    if patient.plan is None:
+        return Text("–")
+    return Text(translate("streams.view.no_plan"), style="dim") if patient.plan.why else Text(patient.plan.text)
+
+
+def _vital(vitals: Sequence[str], _: str, patient: Patient) -> Text:
+    """The newest value of one vital, or of two of one measurement."""
+    text = Text()
+    for place, vital in enumerate(vitals):
+        found = _latest(patient, vital)
+        digits = 1 if vital == TEMPERATURE.name else 0
+        shown = Text("–") if found is None else Text(f"{found[1]:.{digits}f}", style=_style(VITALS[vital], found[1]))
+        text.append("/" if place else "").append_text(shown)
+    return text
+
+
+def _alerts(patient: Patient) -> Text:
+    text = Text()
+    kinds = list(_STYLES)
+    for key in sorted(patient.alerts, key=lambda key: (kinds.index(key.rpartition("-")[2]), key)):
+        vital, _, kind = key.rpartition("-")
+        told = translate(f"streams.short.{kind}")
+        if vital != GLUCOSE.name:
+            told = f"{translate(f'streams.short.vital.{vital}')} {told}"
+        text.append(" · " if text else "").append(told, style=_STYLES[kind])
+    return text
+
+
+def _age(patient: Patient, now: int) -> Text:
+    found = _latest(patient, GLUCOSE.name)
+    return Text("–" if found is None else str(max(0, now - found[0]) // 60_000))
+
+
+def _refused(patient: Patient) -> Text:
     refused = sum(n for what, n in patient.counts.items() if what != ACCEPTED)
-    return [*cells, Text(age), Text(f"{refused:,}" if refused else "")]
+    return Text(f"{refused:,}" if refused else "")
 
 
 def page(service: Service, clock: Clock, speed: float | None, width: int, height: int) -> RenderableType:

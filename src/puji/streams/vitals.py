@@ -1,8 +1,9 @@
-"""What devices measure: codes, units, the numbers that can be, and those that call for somebody.
+"""What devices measure and give: codes, units, the numbers that can be, and those that call for somebody.
 
 LOINC and units are those of FHIR's vital signs profile (https://hl7.org/fhir/R4/observation-vitalsigns.html); for glucose
 those of HL7's guide for continuous glucose monitoring (99504-3, 105272-9; https://hl7.org/fhir/uv/cgm/) and LOINC's codes for
-blood, serum or plasma, and capillary blood.
+blood, serum or plasma, and capillary blood. Carbohydrate is told as 9059-7 (estimated) or 9060-5 (measured) in g, as HL7
+Finland's profile of macronutrient intake has it; insulin as MedicationAdministration, see `puji.streams.administration`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ MMOL = 18.0156
 
 @dataclass(frozen=True)
 class Vital:
-    """One thing that is measured.
+    """One thing that is measured, or given.
 
     ``unit``: UCUM, in which Puji keeps it. ``least``, ``most``: numbers beyond them are errors of a device or of a unit, not of a
-    patient. ``below``, ``above``: beyond them somebody must look, ``far_below``: at once; None: never.
+    patient. ``below``, ``above``: beyond them somebody must look, ``far_below``: at once; None: never. ``event``: it comes when
+    it comes and each one counts, where the others are a course of which one number a step is enough.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Vital:
     below: float | None = None
     above: float | None = None
     far_below: float | None = None
+    event: bool = False
 
 
 GLUCOSE = Vital("glucose", "mg/dL", 20.0, 600.0, below=70.0, above=250.0, far_below=54.0)
@@ -40,8 +43,17 @@ RESPIRATION = Vital("respiration", "/min", 1.0, 120.0, below=9.0, above=24.0)
 TEMPERATURE = Vital("temperature", "Cel", 25.0, 45.0, below=35.1)
 SYSTOLIC = Vital("systolic", "mm[Hg]", 30.0, 350.0, below=91.0, above=219.0)
 DIASTOLIC = Vital("diastolic", "mm[Hg]", 10.0, 250.0)
+# What nobody eats or no pump gives at one time.
+CARBOHYDRATE = Vital("carbohydrate", "g", 0.0, 500.0, event=True)
+BOLUS = Vital("bolus", "U", 0.0, 100.0, event=True)
+BASAL = Vital("basal", "U/h", 0.0, 35.0, event=True)
+"""A rate stands until another one begins."""
 VITALS: Mapping[str, Vital] = {
-    one.name: one for one in (GLUCOSE, HEART_RATE, SPO2, RESPIRATION, TEMPERATURE, SYSTOLIC, DIASTOLIC)
+    one.name: one
+    for one in (
+        *(GLUCOSE, HEART_RATE, SPO2, RESPIRATION, TEMPERATURE, SYSTOLIC, DIASTOLIC),
+        *(CARBOHYDRATE, BOLUS, BASAL),
+    )
 }
 
 PRESSURE = "85354-9"
@@ -57,6 +69,8 @@ CODES: Mapping[str, tuple[Vital, Mapping[str, tuple[float, float]]]] = {
     "59408-5": (SPO2, {"%": (1.0, 0.0)}),
     "9279-1": (RESPIRATION, {"/min": (1.0, 0.0)}),
     "8310-5": (TEMPERATURE, {"Cel": (1.0, 0.0), "[degF]": (5 / 9, -160 / 9)}),
+    "9059-7": (CARBOHYDRATE, {"g": (1.0, 0.0)}),
+    "9060-5": (CARBOHYDRATE, {"g": (1.0, 0.0)}),
 }
 """LOINC code -> what it measures, and the units that it may come in: UCUM -> factor and offset to `Vital.unit`.
 

@@ -19,6 +19,8 @@ from puji.streams import tokens
 FOLDER = Path(__file__).parent / "weights"
 FILES = ("config.json", "model.safetensors")
 CARD = "provenance.json"
+SPREADS = (0.5, 2.0)
+"""Between them lies a factor on the spread that is believed."""
 
 
 def save(network: LlamaForCausalLM, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -31,6 +33,27 @@ def save(network: LlamaForCausalLM, folder: Path, provenance: Mapping[str, Any])
     hashes = {name: sha256(folder / name) for name in FILES}
     card = {**provenance, "step_seconds": tokens.STEP, "width": tokens.WIDTH, "files": hashes}
     atomic_write(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+
+
+def spread(folder: Path = FOLDER) -> float:
+    """The factor on the spread of the network's continuations, see `EngineForecaster`; 1 where none was fitted.
+
+    Raises Invalid if the folder is damaged.
+    """
+    try:
+        told = json.loads((folder / CARD).read_text("utf-8")).get("spread", {"factor": 1.0})
+        factor = float(told["factor"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Invalid("streams.weights", source=str(folder)) from error
+    if not SPREADS[0] <= factor <= SPREADS[1]:
+        raise Invalid("streams.weights", source=str(folder))
+    return factor
+
+
+def calibrate(told: Mapping[str, Any], folder: Path) -> None:
+    """Keep what was fitted, with at least ``factor``. Raises Invalid if the folder cannot be written."""
+    card = json.loads((folder / CARD).read_text("utf-8"))
+    atomic_write(folder / CARD, json.dumps({**card, "spread": dict(told)}, indent=1, ensure_ascii=False) + "\n")
 
 
 def load(folder: Path = FOLDER) -> LlamaForCausalLM:

@@ -2,7 +2,8 @@
 
 Readings are placed by their own time, whenever they come. Behind an edge, `Limits.late` before the newest reading of a vital,
 nothing is placed any more: what comes from there is refused as stale, and of what stands there the first reading of each step
-is kept. Before the edge all readings are kept, by time and by id, so that none is counted twice.
+is kept. Before the edge all readings are kept, by time and by id, so that none is counted twice. Insulin and carbohydrate are
+kept whole for as long as the window reaches.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from puji.errors import Invalid
 from puji.streams.observation import Reading
 from puji.streams.tokens import STEP
-from puji.streams.vitals import GLUCOSE, MMOL
+from puji.streams.vitals import GLUCOSE, MMOL, VITALS
 
 STEP_MS = STEP * 1000
 
@@ -51,7 +52,9 @@ class Changes:
 class Series:
     """The readings of one vital, in the order of their times (milliseconds)."""
 
-    def __init__(self) -> None:
+    def __init__(self, vital: str) -> None:
+        known = VITALS.get(vital)
+        self.event = known is not None and known.event
         self.times: list[int] = []
         self.values: dict[int, tuple[float | None, str]] = {}
         """Time -> value and id; None: withdrawn."""
@@ -89,8 +92,9 @@ class Series:
         if not self.times:
             return []
         oldest = now - int(limits.span * 1000)
-        # Whole steps, so that little is done for each reading.
-        edge = max(self.times[-1] - int(limits.late * 1000), oldest) // STEP_MS * STEP_MS
+        # Whole steps, so that little is done for each reading. Of what was given all is kept, whenever it is told.
+        newest = oldest if self.event else self.times[-1] - int(limits.late * 1000)
+        edge = max(newest, oldest) // STEP_MS * STEP_MS
         if len(self.times) > limits.most:
             edge = max(edge, self.times[-(3 * limits.most // 4)])
         if edge <= self.edge:
@@ -101,7 +105,7 @@ class Series:
         # What stood behind the old edge was thinned then; it only grows too old.
         for time in self.times[: bisect.bisect_left(self.times, edge)]:
             same = time // STEP_MS == step
-            if time < oldest or (time >= known and (same or self.values[time][0] is None)):
+            if self.event or time < oldest or (time >= known and (same or self.values[time][0] is None)):
                 gone.append(time)
             if time >= oldest and self.values[time][0] is not None:
                 step = time // STEP_MS
@@ -128,7 +132,7 @@ class Window:
             self._check(reading, now)
         changes = Changes()
         for reading in readings:
-            series = self.series.setdefault(reading.vital, Series())
+            series = self._of(reading.vital)
             if reading.correction and reading.id in series.ids:
                 reading = reading._replace(time=series.ids[reading.id])
             series.put(reading)
@@ -141,7 +145,12 @@ class Window:
 
     def restore(self, reading: Reading) -> None:
         """Put back what the disk has kept."""
-        self.series.setdefault(reading.vital, Series()).put(reading)
+        self._of(reading.vital).put(reading)
+
+    def _of(self, vital: str) -> Series:
+        if vital not in self.series:
+            self.series[vital] = Series(vital)
+        return self.series[vital]
 
     def settle(self, now: int) -> list[tuple[str, int]]:
         """After `restore`, or as time goes by: drop what has grown old; what was dropped, as (vital, time)."""
@@ -149,7 +158,7 @@ class Window:
 
     def _check(self, reading: Reading, now: int) -> None:
         limits = self.limits
-        series = self.series.get(reading.vital) or Series()
+        series = self.series.get(reading.vital) or Series(reading.vital)
         known = series.ids.get(reading.id)
         if reading.correction and known is not None:
             # Corrected or withdrawn: only what changes something is taken.

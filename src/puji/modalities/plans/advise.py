@@ -23,7 +23,7 @@ from puji.modalities.plans.plan import Alternative, Branch, Maker, Names, Order,
 from puji.modalities.plans.safety import Current, Facts, Given, Observation, Safety
 from puji.modalities.plans.setting import Setting
 from puji.modalities.plans.units import Quantity
-from puji.modalities.plans.value import SHRINK, Estimates
+from puji.modalities.plans.value import SHRINK, Estimates, ranked
 from puji.modality import Estimate
 
 COVERAGE, Z = 0.8, 1.281552
@@ -47,7 +47,7 @@ class Considered:
 
 
 def considered(setting: Setting, found: Estimates, row: int = 0) -> list[Considered]:
-    """The supported actions at one state, the best first.
+    """The supported actions at one state, the best first, see `ranked`.
 
     The value is the mean of a beta distribution that begins as `SHRINK` decisions that are worth what the state is worth, and
     has seen the logged ones; the interval is the normal one of its spread. What the labels of later rounds add in precision
@@ -55,7 +55,7 @@ def considered(setting: Setting, found: Estimates, row: int = 0) -> list[Conside
     """
     scores = found.shrunken()[row]
     told = []
-    for place in np.argsort(-scores, kind="stable"):
+    for place in ranked(scores[None], setting.value.equal)[0]:
         if not np.isfinite(scores[place]):
             continue
         share, cases = float(scores[place]), float(found.support[row, place])

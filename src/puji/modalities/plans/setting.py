@@ -93,7 +93,8 @@ class Value(Declared):
     """What is predicted and made as good as can be: the discounted sum of rewards and the worth of the ending, from ``low``
     to ``high``. ``hours``: until when it is predicted. ``unit``: UCUM's, "" for a probability. ``emphasis``: how many times as
     large as they are advantages are told in training; ``steps``: whose rewards count as they came before what the network says
-    of the state counts; see value.py."""
+    of the state counts; see value.py. ``equal``: actions whose shares are less than this apart from the best are as good, and of
+    these the one is taken that is declared first."""
 
     name: Title
     low: float = 0.0
@@ -104,6 +105,7 @@ class Value(Declared):
     discount: Annotated[float, Field(gt=0, le=1)] = 1.0
     emphasis: Annotated[float, Field(ge=1, le=100)] = 1.0
     steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    equal: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")
     def _fits(self) -> Value:

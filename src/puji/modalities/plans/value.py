@@ -222,3 +222,10 @@ def reckoned(
     state = share[:, :1]
     worth = state + (joint[:, 0] / whole - state) / emphasis
     return Estimates(share[:, 0], worth, whole, decisions * np.exp(before)[:, None] * whole)
+
+
+def ranked(scores: np.ndarray, equal: float = 0.0) -> np.ndarray:
+    """The places of actions from the best on, (n, actions), by their ``scores``, (n, actions). Those whose score is less than
+    ``equal`` below the best stand first, in the order in which the setting declares them."""
+    near = scores >= scores.max(axis=1, keepdims=True) - equal
+    return np.argsort(np.where(near, -np.inf, -scores), axis=1, kind="stable")

@@ -18,7 +18,7 @@ from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.plan import Maker, Plan
 from puji.modalities.plans.safety import Facts
 from puji.modalities.plans.setting import Prescription, Setting
-from puji.modalities.plans.value import Estimates, prompt
+from puji.modalities.plans.value import Estimates, prompt, ranked
 
 LEAST_BOLUS = 0.01
 """U: less is no order."""
@@ -49,7 +49,8 @@ class Planned(Controller):
         if minute % INTERVAL == 0:
             scores = asked(self.model, self.calculator.columns(announced, minute), self.kind).shrunken()
             possible = self.calculator.possible(announced)
-            action = np.where(possible, scores, -np.inf).argmax(axis=1)
+            equal = self.model.modality.setting.value.equal
+            action = ranked(np.where(possible, scores, -np.inf), equal)[:, 0]
             self.actions.append(action)
             self.rate, bolus = self.calculator.dose(action, announced)
         return Dose(self.rate, bolus / interval)

@@ -1,0 +1,175 @@
+"""What a patient usually gets, as a pump is set: told by the user in a file, or what virtual patients bring with them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from puji.errors import Invalid
+from puji.modalities.plans.diabetes import care
+from puji.modalities.plans.diabetes.doses import Therapy
+from puji.modalities.plans.diabetes.patients import patients
+from puji.modalities.plans.safety.facts import OLDEST, WEIGHTS
+from puji.modalities.plans.units import Quantity, converted, exact
+from puji.modalities.timelines.codes import normalised
+from puji.streams.observation import ID
+from puji.streams.vitals import BASAL
+
+LIMITS = {
+    "age": (0.0, OLDEST),
+    "weight": WEIGHTS,
+    "basal": (0.01, BASAL.most),
+    "carbohydrate_ratio": (1.0, 200.0),
+    "correction_factor": (1.0, 600.0),
+}
+"""Of each number, the least and the most that is believed: beyond them it is a slip, or stands in another unit."""
+UNITS = {
+    "age": "years",
+    "weight": "kg",
+    "basal": "U/h",
+    "carbohydrate_ratio": "g/U",
+    "correction_factor": "mg/dL",
+}
+FIELDS = ("patient", *LIMITS, "current")
+NONE = "none"
+"""Told as ``current`` of a patient who takes no other medicine."""
+HISTORY = 810_000
+"""Seed of the two weeks from which the correction factors of virtual patients are estimated."""
+LARGEST = 50_000_000
+"""Bytes of a file."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One patient. ``age``: years; ``weight``: kg; ``basal``: U/h; ``carbohydrate_ratio``: g that one
+    unit covers; ``correction_factor``: mg/dl by which one unit lowers glucose; ``current``: codes of the medicines beside the
+    pump's insulin, as safety rules ask for them."""
+
+    patient: str
+    age: float
+    weight: float
+    basal: float
+    carbohydrate_ratio: float
+    correction_factor: float
+    current: tuple[str, ...] = ()
+
+    @property
+    def therapy(self) -> Therapy:
+        """As a pump is set: a batch of one."""
+        told = (self.basal / 60, self.carbohydrate_ratio, self.correction_factor)
+        return Therapy(*(np.array([one]) for one in told))
+
+
+def virtual(chosen: Sequence[str], identifiers: Sequence[str]) -> dict[str, Settings]:
+    """The settings of virtual patients (`puji.modalities.plans.diabetes.patients`), by the ``identifiers`` they go under.
+
+    Their correction factors are those that a clinic would have found in two weeks of their own care, see `care.estimated`.
+    """
+    people = patients(chosen)
+    therapy = Therapy.of(people).responding(care.estimated(people, HISTORY))
+    told = np.column_stack(
+        [people.column("age"), people.column("BW"), therapy.basal * 60, therapy.ratio, therapy.factor]
+    ).tolist()
+    return {key: Settings(key, *row) for key, row in zip(identifiers, told, strict=True)}
+
+
+def read(path: Path) -> tuple[dict[str, Settings], list[Invalid]]:
+    """The patients of a file, by id, and what was refused of it, with line and reason.
+
+    CSV with a header, or JSON: a list of objects; the fields are `FIELDS`. Numbers are in `UNITS`; the correction factor may be
+    told with its unit, "2.8 mmol/L"; ``current`` is `NONE`, or codes ("ATC/A10BA02") with spaces between them. Raises Invalid
+    for a file of which nothing can be used.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError("too large")
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = list(_json(text) if path.suffix.lower() == ".json" else _csv(text))
+    except OSError as error:
+        raise Invalid("streams.patients.file", source=str(path), why=error.strerror or str(error)) from error
+    except (ValueError, RecursionError, csv.Error) as error:
+        raise Invalid("streams.patients.file", source=str(path), why=str(error)[:100]) from error
+    found: dict[str, Settings] = {}
+    refused = []
+    for line, row in rows:
+        try:
+            one = _settings(row)
+            if one.patient in found:
+                raise Invalid("streams.patients.twice")
+            found[one.patient] = one
+        except Invalid as refusal:
+            refused.append(refusal.at(str(path), line))
+    if not found:
+        raise refused[0] if refused else Invalid("streams.patients.none", source=str(path))
+    return found, refused
+
+
+def _json(text: str) -> Iterator[tuple[int, Any]]:
+    found = json.loads(text)
+    if not isinstance(found, list):
+        raise ValueError("no list of patients")
+    yield from enumerate(found, 1)
+
+
+def _csv(text: str) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    for row in reader:
+        yield reader.line_num, {key: value for key, value in row.items() if value not in ("", None)}
+
+
+def _settings(row: Any) -> Settings:
+    """One patient. Raises Invalid with the reason where a field is missing, unknown, or not to be believed."""
+    if not isinstance(row, dict):
+        raise Invalid("streams.patients.object", known=", ".join(FIELDS))
+    told: Mapping[Any, Any] = row
+    if unknown := [str(key)[:40] for key in told if key not in FIELDS]:
+        raise Invalid("streams.patients.unknown", field=unknown[0], known=", ".join(FIELDS))
+    if missing := [name for name in FIELDS if told.get(name) is None]:
+        raise Invalid("streams.patients.missing", field=missing[0])
+    patient = told["patient"]
+    if not isinstance(patient, str) or not ID.fullmatch(patient):
+        raise Invalid("streams.patients.id")
+    numbers = {name: _number(name, told[name]) for name in LIMITS}
+    return Settings(patient, **numbers, current=_medicines(told["current"]))
+
+
+def _medicines(told: Any) -> tuple[str, ...]:
+    found = told.split() if isinstance(told, str) else told
+    if found == [NONE]:
+        return ()
+    # A mere name cannot be compared with the rules' codes.
+    if not isinstance(found, list) or told == "" or not all(isinstance(one, str) and "/" in one for one in found):
+        raise Invalid("streams.patients.current", none=NONE)
+    try:
+        return tuple(normalised(one) for one in found)
+    except Invalid as error:
+        raise Invalid("streams.patients.current", none=NONE) from error
+
+
+def _number(name: str, told: Any) -> float:
+    least, most = LIMITS[name]
+    try:
+        if isinstance(told, str):
+            quantity = Quantity.read(told)
+            value = exact(quantity.value)
+            if name == "correction_factor" and quantity.unit != "1":
+                value = converted(value, quantity.unit, UNITS[name], "glucose")
+            elif quantity.unit != "1":
+                raise Invalid("plans.units.quantity", value="")
+        else:
+            value = exact(told)
+    except Invalid as error:
+        raise Invalid("streams.patients.number", field=name, unit=UNITS[name]) from error
+    if not least <= value <= most:
+        raise Invalid("streams.patients.value", field=name, least=f"{least:g}", most=f"{most:g}", unit=UNITS[name])
+    return float(value)
+
+
+__all__ = ["FIELDS", "LIMITS", "UNITS", "Settings", "read", "virtual"]

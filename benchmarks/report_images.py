@@ -38,6 +38,7 @@ def images(results: dict[str, Any]) -> str:
         *([name, number(auc, 3), number(accuracy, 3)] for name, (auc, accuracy) in results["rivals"].items()),
     ]
     minutes = ", ".join(f"{row['training']['minutes']:.0f}" for row in rows)
+    commits = ", ".join(dict.fromkeys(row["trained at"] for row in rows))
     more_minutes = ", ".join(f"{row['minutes'] - row['training']['minutes']:.0f}" for row in rows)
     more = [
         "sensitivity",
@@ -84,8 +85,8 @@ def images(results: dict[str, Any]) -> str:
     return (
         f"PneumoniaMNIST at 28 pixels (MedMNIST v2, CC BY 4.0): {results['data']['train']:,} training, {results['data']['val']}"
         f" validation and {results['data']['test']} test images. {results['parameters']:,} parameters,"
-        f" {protocol['epochs']:g} epochs; {minutes} minutes of one thread for training, {more_minutes} for calibration, beside other work (trained"
-        f" at commit {', '.join(dict.fromkeys(row['trained at'] for row in rows))}; measured as released, with weights in bfloat16);"
+        f" {protocol['epochs']:g} epochs; {minutes} minutes of one thread for training, {more_minutes} for calibration, beside"
+        f" other work (trained at commit {commits}; measured as released, with weights in bfloat16);"
         " weights, temperature, threshold (Youden's) and what is usual chosen on the validation part. 95 % intervals by"
         " resampling test images.\n\n"
         + table(["test", "AUC", "accuracy at the threshold"], ours)

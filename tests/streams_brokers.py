@@ -113,6 +113,8 @@ class Client:
     def close(self):
         self._client.disconnect()
         self._client.loop_stop()
+        if self._client.socket() is not None:
+            self._client.socket().close()
 
 
 @contextmanager

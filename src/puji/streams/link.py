@@ -157,6 +157,9 @@ class Link:
             while not self.events.empty():
                 self.events.get_nowait()
             stopper.join(0.05)
+        # Its loop may have ended before it had closed the connection.
+        if (left := self._client.socket()) is not None:
+            left.close()
 
     def _where(self) -> str:
         return f"{self.address.host}:{self.address.port}"

@@ -56,7 +56,6 @@ class Service:
         Raises Invalid if the broker refuses us for good, or the disk does.
         """
         # What was imported and loaded stays: without this, the collector looks through all of it again and again.
-        gc.collect()
         gc.freeze()
         try:
             self._batch([])

@@ -11,6 +11,8 @@ GENERATED = ("TSTR AUC", "Frechet distance", "near copies", "distance ratio")
 
 
 def _interval(one: dict[str, Any], digits: int = 3) -> str:
+    if not one["n"]:  # of nothing, such as the images answered where none was
+        return "-"
     told = number(one["value"], digits)
     return told if one.get("low") is None else f"{told} ({number(one['low'], digits)} to {number(one['high'], digits)})"
 

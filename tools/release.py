@@ -132,8 +132,8 @@ def of_images(results: dict[str, Any]) -> dict[str, str]:
     parts = {"test": row["test"], **{f"test, {name}": one for name, one in results["shifted"].items()}}
     for part, found in parts.items():
         for name in ("AUC", "accuracy", "sensitivity", "specificity", "answered", "accuracy where answered"):
-            one = found[name]
-            told[f"{part}: {name}"] = f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+            if (one := found[name])["n"]:
+                told[f"{part}: {name}"] = f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
     for name, one in row["anomalies"].items():
         told[f"called unfamiliar: {name}"] = f"{one['unfamiliar']:.3f}"
     made = results["generation"]["sets"]["generated"]

@@ -16,6 +16,7 @@ from puji.errors import Invalid
 from puji.modalities.plans.advise import considered, load_facts, plan
 from puji.modalities.plans.book import BAD, GOOD, PLAN, Book, kmeans, load_description, nearest
 from puji.modalities.plans.conditions import Ask
+from puji.modalities.plans.demo import FACTS
 from puji.modalities.plans.episode import Episode, Step, checked, returns, typed
 from puji.modalities.plans.modality import Plans, maker
 from puji.modalities.plans.read import read
@@ -301,9 +302,9 @@ def test_the_best_supported_action_that_passes_is_recommended(tmp_path):
     assert made.chosen.proposed[0].code == "ATC/C01CA03" and made.chosen.support.cases == 400
     estimate = made.chosen.outcome.estimate
     assert estimate.value == pytest.approx(0.7 + 400 / 500 * 0.05) and estimate.low < estimate.value < estimate.high
-    # Without a weight no norepinephrine can be judged: what is left is to give nothing.
+    # Without a weight no norepinephrine can be judged: that to give nothing is left is no recommendation.
     facts.write_text(json.dumps({"age": 61}), "utf-8")
-    assert of(estimates, facts=str(facts)).now.orders == ()
+    assert of(estimates, facts=str(facts)).abstained == "plans.abstained.facts"
     assert [one.verdict.outcome for one in of(estimates, facts=str(facts)).considered].count("vetoed") == 2
 
 
@@ -353,7 +354,7 @@ def test_what_may_follow_is_told_by_how_the_patient_responds():
     records = [typed("1 0; 2 5; 3 0: survived"), typed("1 0; 4 5: died")]
     modality.learn(records)
     modality.prepare(records * 500)
-    question = modality.question(typed("1"), Ask(ahead=True))
+    question = modality.question(typed("1"), Ask(ahead=True, patient=str(FACTS)))
     states, actions = modality.book.states, 25
 
     def log(prompt, told):
@@ -381,7 +382,7 @@ def test_what_may_follow_is_told_by_how_the_patient_responds():
     assert [one[3] for one in told] == [[], [], ["ATC/B05BB01"]]
     assert told[0][0] is None and told[-1][1] is None and told[0][1] == told[1][0] and told[1][1] == told[2][0]
     assert all(one.step.at == 240 for one in made.now.branches)
-    assert not modality.question(typed("1"), Ask()).answer(logs[:53]).plan.now.branches
+    assert not modality.question(typed("1"), Ask(patient=str(FACTS))).answer(logs[:53]).plan.now.branches
 
 
 def test_all_at_once_the_network_says_what_it_says_of_each():

@@ -11,10 +11,18 @@ from puji.engine import network as networks
 from puji.engine import score
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
+from puji.modalities.plans import advise
+from puji.modalities.plans.advise import load_facts
 from puji.modalities.plans.book import BAD, GOOD, Book, action_token
+from puji.modalities.plans.conditions import Ask
+from puji.modalities.plans.demo import FACTS
 from puji.modalities.plans.episode import Episode, Step
-from puji.modalities.plans.setting import Setting, parsed_setting
-from puji.modalities.plans.value import Decisions, estimates, ranked, reckoned
+from puji.modalities.plans.modality import maker
+from puji.modalities.plans.plan import Plan
+from puji.modalities.plans.plan import Step as PlanStep
+from puji.modalities.plans.safety import Facts, Safety
+from puji.modalities.plans.setting import Setting, load_setting, parsed_setting
+from puji.modalities.plans.value import Decisions, Estimates, estimates, ranked, reckoned
 from puji.modality import END
 
 DISCOUNT, STEPS = 0.9, 3
@@ -158,3 +166,21 @@ def test_of_actions_that_are_as_good_the_first_declared_is_taken():
     assert ranked(scores).tolist()[:2] == [[1, 2, 3, 0], [3, 1, 0, 2]]
     assert ranked(scores[:, ::-1], 0.001).tolist()[:2] == [[1, 2, 0, 3], [0, 2, 3, 1]]
     assert sorted(ranked(scores, 1.0)[2].tolist()) == [0, 1, 2, 3]
+
+
+def test_a_fact_that_the_rules_ask_for_is_no_reason_to_give_nothing():
+    """Vetoed for what nobody told of the patient, every order falls away; that nothing is left is no recommendation."""
+    setting, rules = load_setting("sepsis")
+    assert rules is not None and not setting.actions[0].orders
+    n = len(setting.actions)
+    best = np.array([[0.9, *[0.8] * (n - 1)]])
+    found = Estimates(np.array([0.8]), best, np.full((1, n), 1 / n), np.full((1, n), 1000.0))
+
+    def plan(facts: Facts) -> Plan:
+        return advise.plan(setting, Safety(rules), found, Ask(), names=setting.names(rules), maker=maker(), facts=facts)
+
+    told = plan(Facts())
+    assert told.now is None and told.abstained == "plans.abstained.facts" and len(told.considered) > 1
+    assert plan(load_facts(str(FACTS))).now == PlanStep(())
+    for language in ("en", "zh"):
+        assert "plans." not in told.reason(language)

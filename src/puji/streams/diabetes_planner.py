@@ -98,7 +98,7 @@ class DiabetesPlanner:
         reason = why.replace("streams.none.", "streams.plan.none.") or gaps(window) or unknown_insulin(window, now)
         if not reason:
             known = state(settings.therapy, window, now)
-            found = told_apart(replace(self._made(settings, known, made), made=made, maker=self.maker))
+            found = replace(self._made(settings, known, made), made=made, maker=self.maker)
         else:
             names = self.model.modality.setting.names(self.model.modality.rules)
             found = Plan(f"Patient/{patient}", made, self.maker, abstained=reason, names=names)
@@ -140,27 +140,6 @@ class DiabetesPlanner:
             for entry in found["entry"]:
                 entry["resource"].setdefault("meta", {})["security"] = [SIMULATED]
         return found
-
-
-def told_apart(plan: Plan) -> Plan:
-    """``plan``; or none, where giving no insulin is all that is left because the rules ask for facts that are not known.
-
-    An action without orders is never vetoed: that nobody told a patient's allergies must not stop the insulin.
-    """
-    if plan.now is None or plan.now.orders:
-        return plan
-    for one in plan.alternatives:
-        for finding in one.verdict.findings:
-            if finding.reason == "plans.safety.missing":
-                return replace(
-                    plan,
-                    now=None,
-                    chosen=None,
-                    alternatives=plan.considered,
-                    abstained="streams.plan.none.facts",
-                    why={"fact": finding.details["fact"]},
-                )
-    return plan
 
 
 def brief(plan: Plan) -> str:
@@ -248,4 +227,4 @@ def _sum(told: list[tuple[int, float]], start: float, stop: float) -> float:
     return sum(value for _, value in told[first:end])
 
 
-__all__ = ["RELEASED", "DiabetesPlanner", "Known", "brief", "mean_rate", "state", "told_apart"]
+__all__ = ["RELEASED", "DiabetesPlanner", "Known", "brief", "mean_rate", "state"]

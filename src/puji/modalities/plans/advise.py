@@ -94,7 +94,9 @@ def plan(
     allowed = [pair for pair in passed if pair[0].support.cases >= ask.least]
     base: dict[str, Any] = {"patient": patient, "made": made or datetime.now(UTC), "maker": maker, "names": names}
     ordered = any(one.orders for one in setting.actions)
-    if safety is None or not allowed or not ordered:
+    # An action without orders is never vetoed: that nobody told a patient's allergies must not stop the insulin.
+    missing = _missing(alternatives) if allowed and not allowed[0][1].proposed else None
+    if safety is None or not allowed or not ordered or missing:
         usual = sorted(alternatives, key=lambda one: -one.support.cases)
         told = tuple(usual[: ask.alternatives + 1])
         most = max((one.support.cases for one, _ in passed), default=0)
@@ -103,6 +105,8 @@ def plan(
             reason = "plans.abstained.no_rules"
         elif not ordered:
             reason = "plans.abstained.no_orders"
+        elif missing:
+            reason, why = "plans.abstained.facts", {"fact": missing}
         elif passed or not pairs:
             reason, why = "plans.abstained.support", {"cases": f"{most:,}"}
         else:
@@ -110,11 +114,17 @@ def plan(
         return Plan(**base, alternatives=told, abstained=reason, why=why)
     best, chosen = allowed[0]
     # What the logs support comes before what they hardly hold, and both from the best on.
-    ranked = sorted(pairs, key=lambda pair: pair[0].support.cases < ask.least)
-    others = tuple(alternative for one, alternative in ranked if one is not best)[: ask.alternatives]
+    listed = sorted(pairs, key=lambda pair: pair[0].support.cases < ask.least)
+    others = tuple(alternative for one, alternative in listed if one is not best)[: ask.alternatives]
     return Plan(
         **base, now=Step(chosen.verdict.orders, branches=follow(best.place)), chosen=chosen, alternatives=others
     )
+
+
+def _missing(alternatives: list[Alternative]) -> Any:
+    """A fact that the safety rules ask for and nobody told; None where there is none."""
+    findings = (finding for one in alternatives for finding in one.verdict.findings)
+    return next((one.details["fact"] for one in findings if one.reason == "plans.safety.missing"), None)
 
 
 def _judged(setting: Setting, safety: Safety | None, one: Considered, facts: Facts) -> Alternative:

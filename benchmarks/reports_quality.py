@@ -31,6 +31,7 @@ from puji.modalities.reports.drafting import OURS, best, drafted
 from puji.modalities.reports.judge import agreement, ratios
 from puji.modalities.reports.labeller import findings_of
 from puji.modalities.reports.modality import Reports
+from puji.modalities.reports.plan import findings_section
 from puji.modalities.reports.report import Report, checked
 from puji.modalities.reports.tags import BROADER, named_by
 from puji.modalities.reports.tokens import IMPRESSION, header
@@ -209,7 +210,7 @@ def fit(folder: Path, rows: Sequence[Row], seed: int, epochs: float, size: str) 
 def impressions(model: Any, rows: Sequence[Row], train: Sequence[Row], n: int) -> dict[str, Any]:
     """ROUGE-1, -2 and -L (F1, no stemming) of the impression that is written behind the true findings section."""
     some = [row for row in rows if row.fields["findings"] and row.fields["impression"]]
-    behind = [[*words(row.report.findings), IMPRESSION] for row in some]
+    behind = [[*findings_section(row.tagged.given, words(row.report.findings)), IMPRESSION] for row in some]
     drafts = sampled(model, some, n, 0, behind)
     told = []
     for one in drafts:

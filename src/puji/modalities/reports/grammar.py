@@ -1,7 +1,7 @@
 """What may follow what: the sections in their order; in a text, plans and sentences in turn.
 
 A plan tells findings of the input, or denies what the input does not hold. Behind `REST` each sentence begins with a finding that
-was not told before, and the findings section ends when all are told.
+was not told before, and the findings section ends when all are told. No word is spelled: it would be one that nobody wrote.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from puji.modalities.reports.plan import (
 from puji.modalities.reports.tags import BROADER, named_by
 from puji.modalities.reports.tokens import FINDINGS, GIVEN, IMPRESSION, INDICATION, REPORT, SECTIONS, SMALLER, Lexis
 from puji.modalities.reports.words import CLOSING
-from puji.modality import END, SPELLED
+from puji.modality import END
 
 NEXT = dict(pairwise(SECTIONS))
 PLAN, WORDS, ENDED = "plan", "words", "ended"
@@ -51,24 +51,24 @@ class Place:
     """Whether `REST` was told."""
 
 
-@lru_cache(maxsize=4096)
-def _told(given: tuple[str, ...]) -> tuple[Unit, ...]:
-    """The findings of an input that the rules know, as units."""
-    return tuple(dict.fromkeys(unit(one) for one in units(given) if named_by(one)))
-
-
 class ReportGrammar:
     """What a model that speaks ``lexis`` may say."""
 
     def __init__(self, lexis: Lexis) -> None:
-        self.words = frozenset((*lexis.words, SMALLER, SPELLED))
+        self.words = frozenset((*lexis.words, SMALLER))
         self.closing = frozenset(word for word in lexis.words if word in CLOSING)
         self.names = (*(FINDING + one for one in lexis.names), *(ABSENT + one for one in lexis.absent))
         self.qualifiers = tuple(QUALIFIER + one for one in lexis.qualifiers)
-        self.absent = lexis.absent
         self._texts = {token: self.words | {token} for token in (GIVEN, REST, IMPRESSION, END)}
         self._texts[""] = self.words
+        self._lexis = lexis
+        self._told = lru_cache(maxsize=4096)(self._tellable)
         self._denials = lru_cache(maxsize=4096)(self._deniable)
+
+    def _tellable(self, given: tuple[str, ...]) -> tuple[Unit, ...]:
+        """The findings of an input that plans tell: those that the rules know and training showed."""
+        known = (one for one in units(given) if named_by(one) and one.name in self._lexis.of(one.state))
+        return tuple(dict.fromkeys(map(unit, known)))
 
     def _deniable(self, given: tuple[str, ...]) -> frozenset[str]:
         """What may be said to be absent or normal."""
@@ -77,7 +77,7 @@ class ReportGrammar:
             present |= named_by(one) if one.state != "absent" else frozenset()
         denied = present | {BROADER[name] for name in present if name in BROADER}
         normal = (NORMAL + what for what, (_, others) in NORMALS.items() if not others & present)
-        return frozenset((*(ABSENT + name for name in self.absent if name not in denied), *normal))
+        return frozenset((*(ABSENT + name for name in self._lexis.absent if name not in denied), *normal))
 
     def start(self, prompt: Sequence[str]) -> Hashable:
         """Where the prompt ends."""
@@ -119,11 +119,11 @@ class ReportGrammar:
         """What a plan may begin with."""
         if state.rest:
             return {one[0] for one in state.left}
-        return {SAYS, *(one[0] for one in _told(state.given)), *self._denials(state.given)}
+        return {SAYS, *(one[0] for one in self._told(state.given)), *self._denials(state.given)}
 
     def _more(self, state: Place) -> set[str]:
         """What may follow in a plan that has begun."""
-        told, now, before = _told(state.given), state.plan[-1], set(state.plan)
+        told, now, before = self._told(state.given), state.plan[-1], set(state.plan)
         among = state.left if state.rest and len(state.plan) == 1 else told
         found = {one[len(now)] for one in among if len(one) > len(now) and one[: len(now)] == now}
         if now in among or (len(now) == 1 and now[0] in self._denials(state.given)):
@@ -134,16 +134,16 @@ class ReportGrammar:
 
     def _input(self, given: tuple[str, ...]) -> Collection[str]:
         if not given or given[-1] == UNCERTAIN:  # nothing follows a state
-            return (*self.names, SPELLED, FINDINGS)
+            return (*self.names, FINDINGS)
         name = next(one for one in reversed(given) if opens(one))
         doubt = () if name.startswith(ABSENT) else (UNCERTAIN,)
-        return (*self.names, *self.qualifiers, *doubt, SPELLED, FINDINGS)
+        return (*self.names, *self.qualifiers, *doubt, FINDINGS)
 
     def advance(self, state: Hashable, token: str) -> Hashable:
         """The place after ``token``."""
         assert isinstance(state, Place)
         if token in SECTIONS:
-            return Place(token, state.given, frozenset(_told(state.given)) if token == FINDINGS else frozenset())
+            return Place(token, state.given, frozenset(self._told(state.given)) if token == FINDINGS else frozenset())
         if state.section == GIVEN:
             return replace(state, given=(*state.given, token))
         if state.section not in (FINDINGS, IMPRESSION) or (state.part == ENDED and token in CLOSING):

@@ -20,7 +20,7 @@ from puji.modalities.reports.drafting import agreement, critical, drafted
 from puji.modalities.reports.grammar import ReportGrammar
 from puji.modalities.reports.read import by_headings, read
 from puji.modalities.reports.report import Given, Report, checked, revived
-from puji.modalities.reports.tags import named_by
+from puji.modalities.reports.tags import BROADER, named_by
 from puji.modalities.reports.tokens import FINDINGS, REPORT, Lexis, body, header, learned, parsed
 from puji.modality import Grammar, Metric, Modality, Raw, View
 
@@ -112,18 +112,19 @@ class Reports(Modality[Report]):
         wanted = _conditions(asked)
         given = wanted.given()
         for one in given or ():
-            if one.name not in self.lexis.of(one.state) and one.name not in findings() and not named_by(one):
+            if one.name not in (*self.lexis.of(one.state), *findings()) and not named_by(one):
                 option = "--machine" if one.source == "machine" else "--findings"
                 raise Invalid("reports.tag", source=option, tag=one.name[:40])
         return [REPORT] if given is None else header(wanted.indication or "", map(self.known, given))
 
     def known(self, given: Given) -> Given:
-        """A finding by a name, and with those qualifiers, that training showed."""
-        name, names = given.name, self.lexis.of(given.state)
-        if name not in names:
-            name = next((one for one in sorted(named_by(given)) if one in names), name)
-        qualifiers = tuple(one for one in given.qualifiers if one in self.lexis.qualifiers)
-        return replace(given, name=name, qualifiers=qualifiers)
+        """A finding by a name, and with those qualifiers, that training showed: its own, the rules', or a narrower one."""
+        names, known = self.lexis.of(given.state), named_by(given)
+        narrower = (one for one in reversed(BROADER) if BROADER[one] in known)  # of the devices, "device"
+        name = next((one for one in (given.name, *sorted(known), *narrower) if one in names), given.name)
+        return replace(
+            given, name=name, qualifiers=tuple(one for one in given.qualifiers if one in self.lexis.qualifiers)
+        )
 
     def grammar(self, asked: BaseModel) -> Grammar:
         """The sections in their order; what the findings are, all of it, and nothing that denies it."""

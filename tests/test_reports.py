@@ -19,9 +19,10 @@ from puji.modalities.reports.conditions import Conditions
 from puji.modalities.reports.drafting import OURS, drafted
 from puji.modalities.reports.grammar import ReportGrammar
 from puji.modalities.reports.labeller import findings_of, lexicon
+from puji.modalities.reports.modality import Reports
 from puji.modalities.reports.phrases import phrase
 from puji.modalities.reports.plain import glossary, plain
-from puji.modalities.reports.plan import UNCERTAIN, is_qualifier, opens, section, unit, units
+from puji.modalities.reports.plan import REST, UNCERTAIN, findings_section, is_qualifier, opens, section, unit, units
 from puji.modalities.reports.report import Given, Report, checked, revived
 from puji.modalities.reports.tokens import IMPRESSION, SECTIONS, Lexis, body, header, learned, parsed
 from puji.modalities.reports.words import cleaned, sentences, text_of, words
@@ -383,6 +384,29 @@ def test_each_sentence_stands_behind_the_findings_that_it_states():
         *("normal:heart", "<says>", "heart", "size", "is", "normal", ".", "<says>", "stable", "."),
     ]
     assert section((), words("Fracture."))[:2] == ["finding:fracture", "<says>"]
+
+
+def test_chinese_sentences_have_plans_too():
+    told = section(tags.parsed("胸腔积液/左/少量"), words("左侧少量胸腔积液，未见气胸。双肺清晰。"))
+    assert told[:5] == ["finding:pleural effusion", "/left", "/small", "no:pneumothorax", "<says>"]
+    assert told[told.index("。") + 1 :][:2] == ["normal:lungs", "<says>"]
+
+
+def test_rest_stands_before_the_last_sentences_that_tell_something_new():
+    given = tags.parsed("hernia; scoliosis")
+    told = findings_section(given, words("Hernia. Heart size is normal. Hernia again. There is scoliosis."))
+    place = told.index(REST)
+    assert told[place + 1 :] == ["finding:scoliosis", "<says>", "there", "is", "scoliosis", "."]
+    assert findings_section((), words("Stable."))[-1] == REST
+
+
+def test_a_finding_is_told_by_a_name_that_training_showed():
+    modality = Reports()
+    modality.lexis = replace(LEXIS, names=["device", "pacemaker", "hernia"])
+    known = {asked: str(modality.known(*tags.parsed(asked))) for asked in ("stents/left/big", "hernia, hiatal", "mass")}
+    assert known == {"stents/left/big": "device/left", "hernia, hiatal": "hernia", "mass": "mass"}
+    state = modality.grammar(Conditions()).start(header("", tags.parsed("mass")))
+    assert "finding:mass" not in modality.grammar(Conditions()).allowed(state)  # left to the repair
 
 
 LEXIS = Lexis(

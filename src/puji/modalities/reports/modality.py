@@ -120,7 +120,7 @@ class Reports(Modality[Report]):
     def known(self, given: Given) -> Given:
         """A finding by a name, and with those qualifiers, that training showed: its own, the rules', or a narrower one."""
         names, known = self.lexis.of(given.state), named_by(given)
-        narrower = (one for one in reversed(BROADER) if BROADER[one] in known)  # of the devices, "device"
+        narrower = (one for one in reversed([*BROADER]) if BROADER[one] in known)  # of the devices, "device"
         name = next((one for one in (given.name, *sorted(known), *narrower) if one in names), given.name)
         return replace(
             given, name=name, qualifiers=tuple(one for one in given.qualifiers if one in self.lexis.qualifiers)

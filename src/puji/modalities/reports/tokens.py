@@ -95,10 +95,13 @@ def learned(reports: Iterable[Report]) -> Lexis:
             (absent if one.state == "absent" else names).update({one.name, *named_by(one)})
             qualifiers.update(one.qualifiers)
         absent.update(name for name, state in findings_of(report.text).items() if state == "absent")
-    counted = (told, names, absent, qualifiers)
-    often = [sorted(key for key, count in found.items() if count >= OFTEN) for found in counted]
+    often = [_often(found) for found in (told, names, absent, qualifiers)]
     language = max(languages, key=lambda one: languages[one], default="en")
-    return Lexis([word for word in often[0] if word != SMALLER], *often[1:], language)
+    return Lexis([word for word in often[0] if word != SMALLER], often[1], often[2], often[3], language)
+
+
+def _often(found: Counter[str]) -> list[str]:
+    return sorted(key for key, count in found.items() if count >= OFTEN)
 
 
 def parsed(tokens: Sequence[str]) -> Report:

@@ -469,6 +469,14 @@ def test_the_grammar_lets_through_what_training_tells():
         assert not grammar.allowed(state)
 
 
+def test_a_finding_told_in_the_impression_alone_is_learned_and_not_drawn():
+    report = checked({"findings": "Stable.", "impression": "Pneumonia."})
+    tokens = body(report)
+    grammar = ReportGrammar(learned([report, report]))
+    state = grammar.start(tokens[: tokens.index(IMPRESSION)])
+    assert grammar.allowed(state) == {"finding:pneumonia"}
+
+
 def test_an_impression_that_nobody_wrote_is_not_learned():
     pool = compose.statements(SOME)
     ends = set()

@@ -29,7 +29,7 @@ from puji.modalities.reports.plan import (
 from puji.modalities.reports.tags import BROADER, named_by
 from puji.modalities.reports.tokens import FINDINGS, GIVEN, IMPRESSION, INDICATION, REPORT, SECTIONS, SMALLER, Lexis
 from puji.modalities.reports.words import CLOSING
-from puji.modality import END
+from puji.modality import END, SPELLED
 
 NEXT = dict(pairwise(SECTIONS))
 PLAN, WORDS, ENDED = "plan", "words", "ended"
@@ -55,7 +55,8 @@ class ReportGrammar:
     """What a model that speaks ``lexis`` may say."""
 
     def __init__(self, lexis: Lexis) -> None:
-        self.words = frozenset((*lexis.words, SMALLER))
+        self.spelled = () if lexis.words else (SPELLED,)  # who knows no word can but spell
+        self.words = frozenset((*lexis.words, SMALLER, *self.spelled))
         self.closing = frozenset(word for word in lexis.words if word in CLOSING)
         self.names = (*(FINDING + one for one in lexis.names), *(ABSENT + one for one in lexis.absent))
         self.qualifiers = tuple(QUALIFIER + one for one in lexis.qualifiers)
@@ -67,7 +68,8 @@ class ReportGrammar:
 
     def _tellable(self, given: tuple[str, ...]) -> tuple[Unit, ...]:
         """The findings of an input that plans tell: those that the rules know and training showed."""
-        known = (one for one in units(given) if named_by(one) and one.name in self._lexis.of(one.state))
+        shown = (one for one in units(given) if self.spelled or one.name in self._lexis.of(one.state))
+        known = (one for one in shown if named_by(one))
         return tuple(dict.fromkeys(map(unit, known)))
 
     def _deniable(self, given: tuple[str, ...]) -> frozenset[str]:
@@ -119,14 +121,15 @@ class ReportGrammar:
         """What a plan may begin with."""
         if state.rest:
             return {one[0] for one in state.left}
-        return {SAYS, *(one[0] for one in self._told(state.given)), *self._denials(state.given)}
+        return {SAYS, *self.spelled, *(one[0] for one in self._told(state.given)), *self._denials(state.given)}
 
     def _more(self, state: Place) -> set[str]:
         """What may follow in a plan that has begun."""
         told, now, before = self._told(state.given), state.plan[-1], set(state.plan)
         among = state.left if state.rest and len(state.plan) == 1 else told
         found = {one[len(now)] for one in among if len(one) > len(now) and one[: len(now)] == now}
-        if now in among or (len(now) == 1 and now[0] in self._denials(state.given)):
+        found.update(self.spelled)
+        if self.spelled or now in among or (len(now) == 1 and now[0] in self._denials(state.given)):
             found |= {one[0] for one in told if one not in before}
             found |= {one for one in self._denials(state.given) if (one,) not in before}
             found.add(SAYS)
@@ -134,10 +137,10 @@ class ReportGrammar:
 
     def _input(self, given: tuple[str, ...]) -> Collection[str]:
         if not given or given[-1] == UNCERTAIN:  # nothing follows a state
-            return (*self.names, FINDINGS)
+            return (*self.names, *self.spelled, FINDINGS)
         name = next(one for one in reversed(given) if opens(one))
         doubt = () if name.startswith(ABSENT) else (UNCERTAIN,)
-        return (*self.names, *self.qualifiers, *doubt, FINDINGS)
+        return (*self.names, *self.qualifiers, *doubt, *self.spelled, FINDINGS)
 
     def advance(self, state: Hashable, token: str) -> Hashable:
         """The place after ``token``."""

@@ -17,11 +17,14 @@ from puji.modalities.reports import compose, metrics, tags, views
 from puji.modalities.reports.check import Expected
 from puji.modalities.reports.conditions import Conditions
 from puji.modalities.reports.drafting import OURS, drafted
+from puji.modalities.reports.grammar import ReportGrammar
 from puji.modalities.reports.labeller import findings_of, lexicon
+from puji.modalities.reports.modality import Reports
 from puji.modalities.reports.phrases import phrase
 from puji.modalities.reports.plain import glossary, plain
+from puji.modalities.reports.plan import REST, UNCERTAIN, findings_section, is_qualifier, opens, section, unit, units
 from puji.modalities.reports.report import Given, Report, checked, revived
-from puji.modalities.reports.tokens import IMPRESSION, body, parsed
+from puji.modalities.reports.tokens import IMPRESSION, SECTIONS, Lexis, body, header, learned, parsed
 from puji.modalities.reports.words import cleaned, sentences, text_of, words
 from puji.modality import END, Estimate
 
@@ -184,6 +187,11 @@ def test_a_machine_is_believed_from_one_half_on_and_named():
         ("normal", "No pneumothorax.", (), (), ()),
         ("pneumonia", "The lungs are clear. There is pneumonia.", (), (), ("pneumonia",)),
         ("pneumonia", "The lungs are otherwise clear. There is pneumonia.", (), (), ()),
+        ("cardiomegaly", "Mild cardiomegaly. Heart size is within normal limits.", (), (), ("cardiomegaly",)),
+        ("cardiomegaly", "Mild cardiomegaly. Normal cardiomediastinal silhouette.", (), (), ("cardiomegaly",)),
+        ("cardiomegaly", "Heart size at the upper limits of normal. Cardiomegaly.", (), (), ()),
+        ("cardiomegaly", "The heart is enlarged with normal mediastinal contours.", (), (), ()),
+        ("cardiomegaly", "Cardiomegaly. Cardiac pacemaker leads in normal position.", (), ("pacemaker",), ()),
     ],
 )
 def test_what_does_not_agree_is_found(asked, text, missing, added, contradicted):
@@ -221,6 +229,13 @@ def test_what_no_draft_says_is_said_by_rule_and_marked():
     _, chosen = drafted([Report(findings="The lungs are clear.")], tags.parsed("pneumothorax/right/small"), "")
     assert findings_of(chosen.findings)["pneumothorax"] == "present"
     assert [line.flags for line in chosen.lines if line.causes] == [(OURS,)]
+
+
+@pytest.mark.parametrize("junk", ["Aorta aorta.", "23 45."])
+def test_a_sentence_of_ours_speaks_the_language_of_the_model(junk):
+    for language, said in (("en", "There is a"), ("zh", "可见")):
+        _, chosen = drafted([Report(findings=junk)], tags.parsed("pneumothorax"), "", language)
+        assert said in chosen.findings and chosen.lines[0].flags == (OURS,)
 
 
 def test_what_cannot_be_made_to_agree_is_flagged(monkeypatch):
@@ -355,6 +370,111 @@ def test_composed_reports_agree_with_their_findings():
             longer += len(more.given) > len(report.given)
             shorter += len(fewer.findings) < len(report.findings)
     assert longer > 50 and shorter > 20
+
+
+def test_each_sentence_stands_behind_the_findings_that_it_states():
+    given = tags.parsed("pleural effusion/left; pleural effusion/right/small; pneumonia (uncertain); hernia (absent)")
+    told = section(
+        given, words("1. Small right effusion, possibly pneumonia. No hernia. Heart size is normal. Stable.")
+    )
+    assert told == [
+        *("finding:pleural effusion", "/right", "/small", "finding:pneumonia", "<uncertain>", "<says>", "1", "."),
+        *("small", "right", "effusion", ",", "possibly", "pneumonia", "."),
+        *("no:hernia", "<says>", "no", "hernia", "."),
+        *("normal:heart", "<says>", "heart", "size", "is", "normal", ".", "<says>", "stable", "."),
+    ]
+    assert section((), words("Fracture."))[:2] == ["finding:fracture", "<says>"]
+
+
+def test_chinese_sentences_have_plans_too():
+    told = section(tags.parsed("胸腔积液/左/少量"), words("左侧少量胸腔积液，未见气胸。双肺清晰。"))
+    assert told[:5] == ["finding:pleural effusion", "/left", "/small", "no:pneumothorax", "<says>"]
+    assert told[told.index("。") + 1 :][:2] == ["normal:lungs", "<says>"]
+
+
+def test_rest_stands_before_the_last_sentences_that_tell_something_new():
+    given = tags.parsed("hernia; scoliosis")
+    told = findings_section(given, words("Hernia. Heart size is normal. Hernia again. There is scoliosis."))
+    place = told.index(REST)
+    assert told[place + 1 :] == ["finding:scoliosis", "<says>", "there", "is", "scoliosis", "."]
+    assert findings_section((), words("Stable."))[-1] == REST
+
+
+def test_a_finding_is_told_by_a_name_that_training_showed():
+    modality = Reports()
+    modality.lexis = replace(LEXIS, names=["device", "pacemaker", "hernia"])
+    known = {asked: str(modality.known(*tags.parsed(asked))) for asked in ("stents/left/big", "hernia, hiatal", "mass")}
+    assert known == {"stents/left/big": "device/left", "hernia, hiatal": "hernia", "mass": "mass"}
+    state = modality.grammar(Conditions()).start(header("", tags.parsed("mass")))
+    assert "finding:mass" not in modality.grammar(Conditions()).allowed(state)  # left to the repair
+
+
+LEXIS = Lexis(
+    words=sorted({"effusion", "no", "1", ".", ")", "the", "left", "。"}),
+    names=["pleural effusion", "pneumonia", "hernia"],
+    absent=["hernia", "lung opacity", "pleural effusion", "pneumonia"],
+    qualifiers=["left", "small"],
+)
+ASKED = st.sampled_from(
+    [
+        "normal",
+        "pleural effusion/left/small",
+        "pneumonia (uncertain); hernia",
+        "hernia (absent); pneumonia",
+        "pleural effusion/left; pleural effusion/left/small; deformity",
+    ]
+)
+
+
+@given(ASKED, st.data())
+@settings(max_examples=150, deadline=None)
+def test_what_the_grammar_lets_through_plans_all_findings_and_denies_none(asked, data):
+    wanted = tags.parsed(asked)
+    grammar = ReportGrammar(LEXIS)
+    tokens = header("", wanted)
+    state = grammar.start(tokens)
+    while tokens[-1] != END:
+        allowed = sorted(grammar.allowed(state))
+        assert allowed and set(allowed) <= set(LEXIS.tokens())
+        closing = [one for one in allowed if one in SECTIONS]
+        token = closing[0] if closing and len(tokens) > 60 else data.draw(st.sampled_from(allowed))
+        state = grammar.advance(state, token)
+        tokens.append(token)
+        if len(tokens) > 400:
+            return
+    place = tokens.index("<findings>")
+    told = {
+        unit(one) for one in units(one for one in tokens[place:] if opens(one) or is_qualifier(one) or one == UNCERTAIN)
+    }
+    known = {unit(one) for one in wanted if tags.named_by(one)}
+    assert known <= told
+    for one in told - known:
+        assert one[0].startswith("no:") and one[0][3:] not in {
+            other.name for other in wanted if other.state != "absent"
+        }
+    if any(one.name == "pneumonia" and one.state == "present" for one in wanted):
+        assert "no:lung opacity" not in tokens[place:] and "normal:lungs" not in tokens[place:]
+    assert parsed(tokens).given == wanted
+
+
+def test_the_grammar_lets_through_what_training_tells():
+    lexis = learned([*SOME, *SOME])
+    grammar = ReportGrammar(lexis)
+    for report in SOME:
+        tokens = body(replace(report, given=tags.consistent(report.given, report.text)))
+        state = grammar.start(tokens[:1])
+        for token in tokens[1:]:
+            assert token in grammar.allowed(state), (token, tokens)
+            state = grammar.advance(state, token)
+        assert not grammar.allowed(state)
+
+
+def test_a_finding_told_in_the_impression_alone_is_learned_and_not_drawn():
+    report = checked({"findings": "Stable.", "impression": "Pneumonia."})
+    tokens = body(report)
+    grammar = ReportGrammar(learned([report, report]))
+    state = grammar.start(tokens[: tokens.index(IMPRESSION)])
+    assert grammar.allowed(state) == {"finding:pneumonia"}
 
 
 def test_an_impression_that_nobody_wrote_is_not_learned():

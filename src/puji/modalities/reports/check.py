@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from puji.modalities.reports.labeller import Mention, State, findings_of, mentions, sentences
 from puji.modalities.reports.report import Given
 from puji.modalities.reports.tags import BROADER, named_by, qualifiers_near, sides_of
 
-CLEAR = re.compile(
-    r"(?:the |both )?lungs (?:are|appear|remain) (?:grossly )?(?:clear|normal)(?: bilaterally)?\.?|clear lungs\.?"
-    r"|(?:双|两)(?:侧)?肺(?:野)?清晰[。，]?",
-    re.IGNORECASE,
-)
-"""A whole sentence that says that there is nothing in the lungs."""
-FILLED = frozenset(("lung opacity", "consolidation", "pneumonia", "atelectasis", "edema", "mass", "cavity"))
-"""Findings of which one cannot say so."""
+HEART = r"(?:heart|cardiac|cardiomediastinal)(?: size| silhouette| shadow| contours?)?"
+NORMAL: Mapping[str, tuple[re.Pattern[str], frozenset[str]]] = {
+    "heart": (
+        re.compile(
+            rf"(?!.*\b(?:not|upper|top|borderline)\b)(?:.*\b{HEART}\b(?! (?:failure|pace\w*|valve|device|monitor\w*)).*"
+            rf"\b(?:normal|unremarkable)\b.*|.*\bnormal {HEART}\b.*)",
+            re.IGNORECASE,
+        ),
+        frozenset(("cardiomegaly",)),
+    ),
+    "lungs": (
+        re.compile(
+            r"(?:the |both )?lungs (?:are|appear|remain) (?:grossly )?(?:clear|normal)(?: bilaterally)?\.?|clear lungs\.?"
+            r"|(?:双|两)(?:侧)?肺(?:野)?清晰[。，]?",
+            re.IGNORECASE,
+        ),
+        frozenset(("lung opacity", "consolidation", "pneumonia", "atelectasis", "edema", "mass", "cavity")),
+    ),
+}
+"""What a whole sentence may say to be normal, and the findings of which one then cannot say that they are present."""
 DEGREES = frozenset(("mild", "moderate", "severe"))
+
+
+def normal_of(text: str) -> list[str]:
+    """What the sentences of a text say to be normal, keys of `NORMAL`: unless they state what is not."""
+    return list(dict.fromkeys(what for _, sentence in sentences(text) for what in _normal(sentence.strip())))
+
+
+@lru_cache(maxsize=100_000)
+def _normal(sentence: str) -> tuple[str, ...]:
+    some = [what for what, (pattern, _) in NORMAL.items() if pattern.fullmatch(sentence)]
+    stated = {name for name, state in findings_of(sentence).items() if state != "absent"} if some else set()
+    return tuple(what for what in some if not NORMAL[what][1] & stated)
 
 
 @dataclass(frozen=True)
@@ -90,9 +115,9 @@ class Expected:
                 missing.append(name)
             else:
                 contradicted.append(name)
-        if any(CLEAR.fullmatch(sentence.strip()) for _, sentence in sentences(text)):
-            wrong = (name for name, state in self.states.items() if name in FILLED and state == "present")
-            contradicted += [name for name in wrong if name not in contradicted]
+        for what in normal_of(text):
+            wrong = (name for name in NORMAL[what][1] if self.states.get(name) == "present")
+            contradicted += [name for name in sorted(wrong) if name not in contradicted]
         added = [name for name, state in told.items() if state != "absent" and not self._asked(name)]
         return Check(tuple(missing), tuple(added), tuple(contradicted))
 

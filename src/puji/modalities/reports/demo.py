@@ -20,7 +20,7 @@ CASES = (
     },
 )
 DRAFTS = 8
-TEMPERATURE = 0.6
+TEMPERATURE = 0.4
 """That of the benchmark."""
 
 

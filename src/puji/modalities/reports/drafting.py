@@ -45,15 +45,17 @@ def best(drafts: Sequence[Report], expected: Expected) -> tuple[int, Check]:
     return place, checks[place]
 
 
-def drafted(drafts: Sequence[Report], given: Sequence[Given], indication: str) -> tuple[int, Report]:
+def drafted(
+    drafts: Sequence[Report], given: Sequence[Given], indication: str, language: str | None = None
+) -> tuple[int, Report]:
     """The place of the best of ``drafts`` (at least one), and the draft of ``given`` that is made of it, with what caused each
-    sentence."""
+    sentence. ``language``: that of a sentence of ours; None: the draft's."""
     expected = Expected(given)
     place, found = best(drafts, expected)
     chosen = replace(once(drafts[place]), given=tuple(given), indication=indication)
     ours: frozenset[str] = frozenset()
     if found.faults:
-        chosen, ours = repaired(chosen, drafts, expected)
+        chosen, ours = repaired(chosen, drafts, expected, language or chosen.language)
     left = expected.check(chosen.text)
     flags = (
         *(f"missing:{name}" for name in left.missing),
@@ -87,7 +89,9 @@ def lines(report: Report, expected: Expected, ours: Iterable[str] = ()) -> tuple
     return tuple(Line(expected.causes(one), (OURS,) if one in ours else ()) for one in told)
 
 
-def repaired(draft: Report, drafts: Sequence[Report], expected: Expected) -> tuple[Report, frozenset[str]]:
+def repaired(
+    draft: Report, drafts: Sequence[Report], expected: Expected, language: str
+) -> tuple[Report, frozenset[str]]:
     """``draft`` with other sentences, and those of them that are ours."""
     pool = _pool(drafts, expected)
     findings = [one for one in sentences(draft.findings) if not _wrong(one, expected)]
@@ -100,7 +104,7 @@ def repaired(draft: Report, drafts: Sequence[Report], expected: Expected) -> tup
         sentence = next((one for one, _ in pool if one not in findings and missing[0] in _states(one, expected)), None)
         if sentence is None:
             told = expected.given[missing[0]][0]
-            sentence = phrase(missing[0], expected.states[missing[0]], told.qualifiers, draft.language)
+            sentence = phrase(missing[0], expected.states[missing[0]], told.qualifiers, language)
             if sentence is None:
                 break
             ours.add(sentence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +20,8 @@ from puji.modalities.reports.drafting import agreement, critical, drafted
 from puji.modalities.reports.grammar import ReportGrammar
 from puji.modalities.reports.read import by_headings, read
 from puji.modalities.reports.report import Given, Report, checked, revived
-from puji.modalities.reports.tags import named_by
-from puji.modalities.reports.tokens import FINDINGS, FIXED, QUALIFIER, REPORT, body, header, learned, name_token, parsed
+from puji.modalities.reports.tags import BROADER, named_by
+from puji.modalities.reports.tokens import FINDINGS, REPORT, Lexis, body, header, learned, parsed
 from puji.modality import Grammar, Metric, Modality, Raw, View
 
 
@@ -29,6 +29,7 @@ class Reports(Modality[Report]):
     """Radiology reports: a draft of findings and impression that says what was found, and nothing else."""
 
     name: ClassVar[str] = "reports"
+    version: ClassVar[int] = 2
     shown_by: ClassVar[str] = "puji.modalities.reports.demo"
     start: ClassVar[str] = REPORT
     size: ClassVar[str] = "micro"
@@ -45,9 +46,7 @@ class Reports(Modality[Report]):
     notes: ClassVar[tuple[str, ...]] = ("puji.research_use",)
 
     def __init__(self) -> None:
-        self.words: list[str] = []
-        self.names: list[str] = []
-        self.qualifiers: list[str] = []
+        self.lexis = Lexis([], [], [], [])
         self.statements: dict[str, list[Statement]] = {}
 
     def read(self, source: Path) -> Iterator[Raw | Invalid]:
@@ -66,7 +65,7 @@ class Reports(Modality[Report]):
 
     def learn(self, records: Sequence[Report]) -> None:
         """The words, and the names of findings."""
-        self.words, self.names, self.qualifiers = learned(records)
+        self.lexis = learned(records)
 
     def prepare(self, records: Sequence[Report]) -> None:
         """Statements that training puts into other reports."""
@@ -74,15 +73,15 @@ class Reports(Modality[Report]):
 
     def state(self) -> dict[str, Any]:
         """The words, and the names of findings."""
-        return {"words": self.words, "names": self.names, "qualifiers": self.qualifiers}
+        return asdict(self.lexis)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state`."""
-        self.words, self.names, self.qualifiers = (list(state[key]) for key in ("words", "names", "qualifiers"))
+        self.lexis = Lexis(**{one.name: state[one.name] for one in fields(Lexis)})
 
     def tokens(self) -> list[str]:
         """The fixed tokens, findings, qualifiers, words."""
-        return [*FIXED, *map(name_token, self.names), *(QUALIFIER + one for one in self.qualifiers), *self.words]
+        return self.lexis.tokens()
 
     def encode(self, record: Report) -> list[str]:
         """All sections."""
@@ -113,22 +112,23 @@ class Reports(Modality[Report]):
         wanted = _conditions(asked)
         given = wanted.given()
         for one in given or ():
-            if one.name not in self.names and one.name not in findings() and not named_by(one):
+            if one.name not in (*self.lexis.of(one.state), *findings()) and not named_by(one):
                 option = "--machine" if one.source == "machine" else "--findings"
                 raise Invalid("reports.tag", source=option, tag=one.name[:40])
         return [REPORT] if given is None else header(wanted.indication or "", map(self.known, given))
 
     def known(self, given: Given) -> Given:
-        """A finding by a name, and with those qualifiers, that training showed."""
-        name = given.name
-        if name not in self.names:
-            name = next((one for one in sorted(named_by(given)) if one in self.names), name)
-        return replace(given, name=name, qualifiers=tuple(one for one in given.qualifiers if one in self.qualifiers))
+        """A finding by a name, and with those qualifiers, that training showed: its own, the rules', or a narrower one."""
+        names, known = self.lexis.of(given.state), named_by(given)
+        narrower = (one for one in reversed([*BROADER]) if BROADER[one] in known)  # of the devices, "device"
+        name = next((one for one in (given.name, *sorted(known), *narrower) if one in names), given.name)
+        return replace(
+            given, name=name, qualifiers=tuple(one for one in given.qualifiers if one in self.lexis.qualifiers)
+        )
 
     def grammar(self, asked: BaseModel) -> Grammar:
-        """The sections in their order."""
-        qualifiers = [QUALIFIER + one for one in self.qualifiers]
-        return ReportGrammar(self.words, [name_token(one) for one in self.names], qualifiers)
+        """The sections in their order; what the findings are, all of it, and nothing that denies it."""
+        return ReportGrammar(self.lexis)
 
     def postprocess(self, tokens: Sequence[str], prompt: Sequence[str] = ()) -> Report:
         """The report that the tokens tell. Raises Invalid."""
@@ -142,7 +142,7 @@ class Reports(Modality[Report]):
     def choose(self, drafts: Sequence[Report], asked: BaseModel) -> tuple[int | None, Report]:
         """The draft that agrees, repaired where none does; see drafting.py."""
         wanted = _conditions(asked)
-        place, report = drafted(drafts, wanted.given() or (), wanted.indication or "")
+        place, report = drafted(drafts, wanted.given() or (), wanted.indication or "", self.lexis.language)
         return place if report.text == drafts[place].text else None, report
 
     def accept(self, record: Report, asked: BaseModel) -> Report:

@@ -1,7 +1,8 @@
 """Report <-> tokens.
 
-    <report> <indication> cough <given> finding:pleural-effusion /left /small <findings> small left pleural effusion .
-    <impression> small effusion . <end>
+    <report> <indication> cough <given> finding:pleural effusion /left /small <findings>
+    no:pneumothorax <says> no pneumothorax . <rest> finding:pleural effusion /left /small <says> small left pleural effusion .
+    <impression> finding:pleural effusion /left /small <says> small effusion . <end>
 
 The name of a finding, each of its qualifiers, a word and a Chinese character is one token each; what has none is spelled.
 """
@@ -9,103 +10,122 @@ The name of a finding, each of its qualifiers, a word and a Chinese character is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from puji.errors import Invalid
-from puji.modalities.reports.labeller import State
+from puji.modalities.reports.check import NORMAL as NORMALS
+from puji.modalities.reports.labeller import State, findings_of
+from puji.modalities.reports.plan import (
+    ABSENT,
+    FINDING,
+    NORMAL,
+    QUALIFIER,
+    REST,
+    SAYS,
+    UNCERTAIN,
+    findings_section,
+    planned,
+    section,
+    unit,
+    units,
+)
 from puji.modalities.reports.report import Given, Report
+from puji.modalities.reports.tags import consistent, named_by
 from puji.modalities.reports.words import text_of, words
 from puji.modality import END
 
 REPORT, INDICATION, GIVEN, FINDINGS, IMPRESSION = "<report>", "<indication>", "<given>", "<findings>", "<impression>"
 SECTIONS = (REPORT, INDICATION, GIVEN, FINDINGS, IMPRESSION, END)
 """In the order in which they stand."""
-STATE_TOKENS: dict[State, str] = {"absent": "<absent>", "uncertain": "<uncertain>"}
 SMALLER = "<"
 """A sign that tokens which are no words begin with, and a word of its own."""
-FIXED = (END, REPORT, INDICATION, GIVEN, FINDINGS, IMPRESSION, *STATE_TOKENS.values(), SMALLER)
-FINDING, QUALIFIER = "finding:", "/"
+NORMAL_TOKENS = tuple(NORMAL + what for what in NORMALS)
+FIXED = (END, REPORT, INDICATION, GIVEN, FINDINGS, IMPRESSION, UNCERTAIN, SAYS, REST, *NORMAL_TOKENS, SMALLER)
 OFTEN = 2
 """Times that a word stands in the training texts to be a token."""
 
 
-def name_token(name: str) -> str:
-    """The token of a finding's name."""
-    return FINDING + name
+@dataclass
+class Lexis:
+    """What training reports say often enough to be tokens, sorted: words; names of findings, present or uncertain, and of absent
+    ones; qualifiers. ``language``: that of most reports."""
 
+    words: list[str]
+    names: list[str]
+    absent: list[str]
+    qualifiers: list[str]
+    language: str = "en"
 
-def given_tokens(given: Iterable[Given]) -> list[str]:
-    """The tokens of findings."""
-    told: list[str] = []
-    for one in given:
-        told += [name_token(one.name), *(QUALIFIER + part for part in one.qualifiers)]
-        told += [STATE_TOKENS[one.state]] if one.state in STATE_TOKENS else []
-    return told
+    def of(self, state: State) -> list[str]:
+        """The names of findings in a state."""
+        return self.absent if state == "absent" else self.names
+
+    def tokens(self) -> list[str]:
+        """All tokens."""
+        told = ((FINDING, self.names), (ABSENT, self.absent), (QUALIFIER, self.qualifiers))
+        return [*FIXED, *(sign + one for sign, some in told for one in some), *self.words]
 
 
 def header(indication: str, given: Iterable[Given]) -> list[str]:
     """What a draft starts from: up to `FINDINGS`."""
-    return [REPORT, INDICATION, *words(indication), GIVEN, *given_tokens(given), FINDINGS]
+    return [REPORT, INDICATION, *words(indication), GIVEN, *(token for one in given for token in unit(one)), FINDINGS]
 
 
 def body(report: Report) -> list[str]:
     """All tokens of a report."""
-    told = header(report.indication, report.given)
-    return [*told, *words(report.findings), IMPRESSION, *words(report.impression), END]
+    told = findings_section(report.given, words(report.findings))
+    return [
+        *header(report.indication, report.given),
+        *told,
+        IMPRESSION,
+        *section(report.given, words(report.impression)),
+        END,
+    ]
 
 
-def learned(reports: Iterable[Report]) -> tuple[list[str], list[str], list[str]]:
-    """Words, names of findings and qualifiers that stand in ``reports`` often enough, sorted."""
-    told: Counter[str] = Counter()
-    names: Counter[str] = Counter()
-    qualifiers: Counter[str] = Counter()
+def learned(reports: Iterable[Report]) -> Lexis:
+    """The lexis of ``reports``."""
+    told, names, absent, qualifiers, languages = (Counter[str]() for _ in range(5))
     for report in reports:
+        languages[report.language] += 1
         told.update(words(report.indication) + words(report.findings) + words(report.impression))
-        names.update(one.name for one in report.given)
-        qualifiers.update(part for one in report.given for part in one.qualifiers)
-    often = (sorted(key for key, count in found.items() if count >= OFTEN) for found in (told, names, qualifiers))
-    first, second, third = often
-    return [word for word in first if word != SMALLER], second, third
+        given = consistent(report.given, report.text)
+        for one in given:
+            (absent if one.state == "absent" else names).update({one.name, *named_by(one)})
+            qualifiers.update(one.qualifiers)
+        absent.update(name for name, state in findings_of(report.text).items() if state == "absent")
+    often = [_often(found) for found in (told, names, absent, qualifiers)]
+    language = max(languages, key=lambda one: languages[one], default="en")
+    return Lexis([word for word in often[0] if word != SMALLER], often[1], often[2], often[3], language)
+
+
+def _often(found: Counter[str]) -> list[str]:
+    return sorted(key for key, count in found.items() if count >= OFTEN)
 
 
 def parsed(tokens: Sequence[str]) -> Report:
-    """The report that ``tokens`` tell. Raises Invalid where sections are missing or out of order."""
+    """The report that ``tokens`` tell, without its plans. Raises Invalid where sections are missing or out of order."""
     parts: dict[str, list[str]] = {}
-    section = ""
+    name = ""
     for token in tokens:
         if token in SECTIONS:
             if token in parts or SECTIONS.index(token) != len(parts):
                 raise Invalid("reports.sections")
-            section = token
+            name = token
             parts[token] = []
-        elif not section:
+        elif not name:
             raise Invalid("reports.sections")
         else:
-            parts[section].append(token)
+            parts[name].append(token)
     if len(parts) != len(SECTIONS) or parts[REPORT] or parts[END]:
         raise Invalid("reports.sections")
-    given = tuple(_findings(parts[GIVEN]))
-    findings, impression = text_of(parts[FINDINGS]), text_of(parts[IMPRESSION])
+    try:
+        given = tuple(units(parts[GIVEN]))
+    except ValueError as error:
+        raise Invalid("reports.sections") from error
+    spoken = ([one for one in parts[name] if not planned(one)] for name in (FINDINGS, IMPRESSION))
+    findings, impression = map(text_of, spoken)
     if not findings:
         raise Invalid("reports.empty")
     return Report(text_of(parts[INDICATION]), given, findings, impression)
-
-
-def _findings(tokens: Sequence[str]) -> Iterator[Given]:
-    states = {token: state for state, token in STATE_TOKENS.items()}
-    now: Given | None = None
-    for token in tokens:
-        if token.startswith(FINDING) and len(token) > len(FINDING):
-            if now is not None:
-                yield now
-            now = Given(token.removeprefix(FINDING))
-        elif now is None:
-            raise Invalid("reports.sections")
-        elif token in states:
-            now = Given(now.name, now.qualifiers, states[token])
-        elif token.startswith(QUALIFIER) and now.state == "present":
-            now = Given(now.name, (*now.qualifiers, token.removeprefix(QUALIFIER)))
-        else:
-            raise Invalid("reports.sections")
-    if now is not None:
-        yield now

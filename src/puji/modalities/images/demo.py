@@ -20,6 +20,7 @@ from puji.modalities.images.draw import WORD, answered, explained, png, sheet
 from puji.modalities.images.draw import picture as enlarged
 from puji.modalities.images.image import Image
 from puji.modalities.images.tokens import Labels
+from puji.modalities.reports.demo import DRAFTS, TEMPERATURE
 from puji.modalities.reports.tags import predicted
 from puji.modalities.reports.write import SENTENCE_COLUMNS, Spoken, sentence_rows, spoken
 
@@ -30,9 +31,8 @@ REGION = "0.5,0.25,1,1"
 CANDIDATES = 8
 TOLD = 0.9
 """Of the candidates the one whose probability is nearest to this is explained: where a model is certain, no patch matters."""
-DRAFTS = 8
-TEMPERATURE = 0.6
-"""Of the report; see reports/demo.py."""
+BESIDE = {"indication": "Child with fever and cough.", "findings": "pleural effusion (absent); pneumothorax (absent)"}
+"""What a person would tell for the report beside the machine's finding."""
 
 
 def demo(model: Any, seed: int = 0) -> list[Section]:
@@ -102,7 +102,8 @@ def reported(model: Any, image: Image, seed: int) -> Section:
     began = time.perf_counter()
     found = predicted(model.predict(image, sure=0.0, unfamiliar="answer").estimates)
     reports = registry.load("reports")
-    report = reports.generate(1, seed=seed, drafts=DRAFTS, temperature=TEMPERATURE, machine=found).records[0]
+    asked = {**BESIDE, "machine": found, "drafts": DRAFTS}
+    report = reports.generate(1, seed=seed, temperature=TEMPERATURE, conditions=asked).records[0]
     given = Spoken(**{language: "; ".join(spoken(one, language) for one in report.given) for language in LANGUAGES})
     details = {"given": given, "drafts": DRAFTS, "seconds": f"{time.perf_counter() - began:.1f}"}
     note = Text("images.demo.reported.note", details)

@@ -138,7 +138,7 @@ def images(language: str) -> str:
     drawn = found["generation"]["sets"]["generated"]
     told = prose.format(
         parameters=found["parameters"],
-        minutes=mean(one["minutes"] for one in found["seeds"]),
+        minutes=mean(one["training"]["minutes"] for one in found["seeds"]),
         sensitivity=found["mean"]["sensitivity"],
         specificity=found["mean"]["specificity"],
         tstr=drawn["TSTR AUC"]["value"],

@@ -287,9 +287,10 @@ class Modality(ABC, Generic[Record]):
         """The tokens whose likelihood says how familiar the record is. Default: all of `encode`."""
         return self.encode(record)
 
-    def outside(self, record: Record) -> bool:
-        """Whether a record lies beyond all training records by what is known of it, however likely its tokens are."""
-        return False
+    def familiar(self, record: Record, logprobs: np.ndarray) -> bool | None:
+        """Whether a record is like the training data by what is known of it and by the natural-log probabilities ``logprobs`` of
+        the tokens of `telling`, (n_tokens,), 0 for the first. None: their mean decides, see `Model.measure_familiarity`."""
+        return None
 
     def excerpt(self, record: Record, rng: np.random.Generator) -> Record:
         """A record of the kind that people ask about, from a whole one: what is familiar is learned from these."""

@@ -232,8 +232,10 @@ class Model(Generic[Record]):
         limit = self.provenance.get("familiarity", {}).get("nats_per_token")
         told, telling = self.modality.encode(record), self.modality.telling(record)
         tokens = self._token_likelihoods([told, telling] if telling != told else [told])
-        likely = None if limit is None else float(_per_token(tokens[-1])) >= limit
-        return tokens[0], False if self.modality.outside(record) else likely
+        familiar = self.modality.familiar(record, tokens[-1])
+        if familiar is None and limit is not None:
+            familiar = _per_token(tokens[-1]) >= limit
+        return tokens[0], familiar
 
     def compare(self, candidates: Sequence[Candidate]) -> np.ndarray:
         """Natural-log likelihood of each continuation after its prompt, shape (len(candidates),)."""
@@ -263,6 +265,10 @@ class Model(Generic[Record]):
     def log_likelihood(self, records: Sequence[Record | str] | str) -> np.ndarray:
         """Natural log of the probability of each record's body, shape (len(records),)."""
         return self._likelihood([self.modality.encode(self.record(record)) for record in _several(records)])[0]
+
+    def token_log_likelihoods(self, records: Sequence[Record | str] | str) -> list[np.ndarray]:
+        """Natural log of the probability of each token of each record's body after those before it; 0 for the first."""
+        return self._token_likelihoods([self.modality.encode(self.record(record)) for record in _several(records)])
 
     def _likelihood(self, bodies: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
         """Natural log of the probability of each body after its first token, and that per token."""

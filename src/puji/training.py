@@ -119,8 +119,7 @@ def fit(
         model = fresh(instance, records.training, size, seed) if start is None else start
         model.modality.prepare(records.training)
         model.name = target.name
-        order = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
-        held_out = [records.held_out[index] for index in order]
+        held_out = watched(records)
         tell(
             "fit.start",
             {"parameters": networks.parameters(model.network), "minutes": minutes or 0, "epochs": epochs or 0},
@@ -129,8 +128,7 @@ def fit(
         origin = {} if start is None else {"base": start.provenance}
         named = str(data) if str(data) in instance.datasets else source.name
         model.provenance = {**provenance(model, records, named, options, result, setup), **origin}
-        model.modality.calibrate(model, held_out)
-        model.measure_familiarity(held_out or records.training[:VALIDATION])
+        calibrate(model, records)
         if int(os.environ.get("RANK", "0")) == 0:
             model.save(target, card=card(model))
             if (run / "log.jsonl").exists():  # not where it was interrupted before the first line
@@ -141,6 +139,22 @@ def fit(
             tell(key, {"before": f"{result.before:.3f}", "after": f"{result.validation:.3f}"})
         tell("fit.done", {"folder": str(target), "minutes": round(result.minutes, 1), "why": result.stopped_because})
     return model
+
+
+def watched(records: corpus.Corpus[Any]) -> list[Any]:
+    """The held-out records, of many `VALIDATION` drawn at random, always the same."""
+    order = np.random.default_rng(0).permutation(len(records.held_out))[:VALIDATION]
+    return [records.held_out[index] for index in order]
+
+
+def calibrate(model: Model[Any], records: corpus.Corpus[Any]) -> None:
+    """Learn from held-out records how a trained ``model`` is to be read, and what is unlike its training data.
+
+    `fit` ends with it; it can be done again, with the records that the model was trained on, where the rules have changed since.
+    """
+    held_out = watched(records)
+    model.modality.calibrate(model, held_out)
+    model.measure_familiarity(held_out or records.training[:VALIDATION])
 
 
 def begun(run: Path) -> bool:

@@ -91,13 +91,16 @@ def answered(
     estimates: Mapping[str, Estimate],
     kind: str,
     language: str | None = None,
+    title: str = "",
 ) -> str | bytes:
-    """The image; the same under how little each patch was expected (nats, (patches,)); the probabilities as bars."""
+    """The image, under a ``title``; the same under how little each patch was expected (nats, (patches,)); the probabilities as
+    bars."""
     figures.check(kind, "images")
     language = language or current()
     with figures.canvas(8.4, 3.0) as figure:
         panels = figure.subplots(1, 3, width_ratios=(1, 1.15, 1))
         _shown(panels[0], pixels)
+        panels[0].set_title(title)
         _shown(panels[1], pixels)
         panels[1].set_title(translate("images.figure.surprise", language))
         if surprise is not None:
@@ -112,13 +115,17 @@ def answered(
         return figures.drawn(figure, kind)
 
 
-def explained(pixels: Pixels, scores: np.ndarray, kind: str, language: str | None = None) -> str | bytes:
-    """The image; the same under what each patch (side, side) added to the answer, red for it and blue against it."""
+def explained(
+    pixels: Pixels, scores: np.ndarray, kind: str, language: str | None = None, title: str = ""
+) -> str | bytes:
+    """The image, under a ``title``; the same under what each patch (side, side) added to the answer, red for it and blue against
+    it."""
     figures.check(kind, "images")
     language = language or current()
     with figures.canvas(6.4, 3.2) as figure:
         panels = figure.subplots(1, 2, width_ratios=(1, 1.15))
         _shown(panels[0], pixels)
+        panels[0].set_title(title)
         _shown(panels[1], pixels)
         most = float(np.abs(scores).max()) or 1.0
         overlay = _overlay(panels[1], scores, "RdBu_r", -most, most)

@@ -17,10 +17,10 @@ from puji.modalities.images.augment import ELSEWHERE, Augmentation
 from puji.modalities.images.codebook import Codebook, Pixels
 from puji.modalities.images.grammar import ImageGrammar
 from puji.modalities.images.image import Image, cleaned_label, cleaned_labels, coloured, resized, revived
-from puji.modalities.images.limits import Limits
 from puji.modalities.images.predict import Reading
 from puji.modalities.images.read import read, read_one
 from puji.modalities.images.tokens import AROUND, FIXED, HOLE, IMAGE, Labels, code_of, patch_token
+from puji.modalities.images.usual import FEWEST, Usual, traits
 from puji.modality import (
     END,
     Answer,
@@ -67,7 +67,7 @@ class Images(Modality[Image]):
         self.book = Codebook.plain()
         self.labels = Labels()
         self.reading = Reading()
-        self.limits = Limits()
+        self.usual: Usual | None = None
         self._completing: tuple[conditions.Conditions, list[str | None]] | None = None
 
     # -- step 1: preprocess ------------------------------------------------------------------------------------------
@@ -114,14 +114,13 @@ class Images(Modality[Image]):
         return coloured(resized(record.array, self.book.size), self.book.channels)
 
     def learn(self, records: Sequence[Image]) -> None:
-        """The labels, the codes, and between which bounds training images lie."""
+        """The labels and the codes."""
         self.labels = Labels.learn(record.labels for record in records)
         rng = np.random.default_rng(0)
         some = rng.permutation(len(records))[:MOST_LEARNED]
         images = np.stack([self.standard(records[index]) for index in some])
         changed = np.stack([self.augmentation(image, rng) for image in images])
         self._take(Codebook.learn(np.concatenate([images, changed]), self.chosen.patch, self.chosen.codes))
-        self.limits = Limits.learn(self.book, images)
 
     @property
     def augmentation(self) -> Augmentation:
@@ -129,16 +128,23 @@ class Images(Modality[Image]):
         return Augmentation(mirror=self.chosen.mirror)
 
     def calibrate(self, model: Any, records: Sequence[Image]) -> None:
-        """How likelihoods become probabilities, from held-out images, each as it is and once as another machine might take it.
+        """What usual images are like; and how likelihoods become probabilities, from held-out images, each as it is and once as
+        another machine might take it.
 
         What is chosen on images of one machine alone trusts the label behind the image too much (lab notebook).
         """
+        self.usual = Usual.learn(self.traits(model, records)) if len(records) >= FEWEST else None
         known = [record for record in records if self.labels.known(record.labels) is not None][:MOST_HELD_OUT]
         rng = np.random.default_rng(0)
         known += [replace(record, pixels=ELSEWHERE(record.array, rng).tobytes()) for record in known]
         if self.labels.questions():
             behind, before, truths = self.readings(model, known, bayes=True)
             self.reading = predict.calibrated(self.labels, behind, before, truths)
+
+    def traits(self, model: Any, records: Sequence[Image]) -> predict.Array:
+        """What is measured of each image, see usual.py: (images, traits)."""
+        surprise = -np.stack(model.token_log_likelihoods(records))[:, 1:-1]
+        return traits(self.book, np.stack([self.standard(record) for record in records]), surprise)
 
     def readings(
         self, model: Any, records: Sequence[Image], *, moves: int = len(predict.MOVES), bayes: bool = True
@@ -168,14 +174,15 @@ class Images(Modality[Image]):
         return [np.stack(one) for one in behind], [np.stack(one) for one in before], truths
 
     def state(self) -> dict[str, Any]:
-        """The setup, codes, labels, bounds and calibration."""
+        """The setup, codes, labels and calibration."""
+        usual = {} if self.usual is None else {"usual": self.usual.state()}
         return {
             "setup": self.chosen.model_dump(),
             "book": {name: value for name, value in self.book.state().items() if name != "centres"},
             "centres": self.book.centres,
             "labels": self.labels.state(),
             "reading": self.reading.state(),
-            "limits": self.limits.state(),
+            **usual,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -184,7 +191,7 @@ class Images(Modality[Image]):
         self._take(Codebook.restored({**state["book"], "centres": state["centres"]}))
         self.labels = Labels.restored(state["labels"])
         self.reading = Reading(**state["reading"])
-        self.limits = Limits.restored(state["limits"])
+        self.usual = Usual.restored(state["usual"]) if "usual" in state else None
 
     def tokens(self) -> list[str]:
         """The fixed tokens, the labels, the patch codes."""
@@ -194,9 +201,12 @@ class Images(Modality[Image]):
         """`IMAGE`, the patches row by row, END. Labels stand before or behind, see tokens.py."""
         return views.body(self.book, self.standard(record))
 
-    def outside(self, record: Image) -> bool:
-        """Whether it is darker, flatter or coarser than training images are, or its patches are told badly by the codes."""
-        return self.limits.outside(self.book, self.standard(record))
+    def familiar(self, record: Image, logprobs: np.ndarray) -> bool | None:
+        """Whether it lies as near to held-out images as most of these do, in all that is measured of it; see usual.py."""
+        if self.usual is None:
+            return None
+        found = traits(self.book, self.standard(record)[None], -logprobs[None, 1:-1])
+        return bool(self.usual.distances(found)[0] <= self.usual.limit)
 
     def views(self, record: Image, rng: np.random.Generator) -> Iterator[View]:
         """One view: labels behind, labels in front, or a hole to fill."""

@@ -193,13 +193,13 @@ class Molecules(Modality[Molecule]):
             )
         return found
 
-    def outside(self, record: Molecule) -> bool:
-        """Whether a property lies beyond those of all training molecules, by more than a tenth of what they span."""
+    def familiar(self, record: Molecule, logprobs: np.ndarray) -> bool | None:
+        """Not where a property lies beyond those of all training molecules, by more than a tenth of what they span."""
         for name, bins in self.bins.items():
             value, slack = PROPERTIES[name].compute(record.mol), 0.1 * float(np.ptp(bins.quantiles))
             if not bins.holds(value - slack, value + slack):
-                return True
-        return False
+                return False
+        return None
 
     def target(self, record: Molecule, name: str) -> tuple[list[str], dict[str, float]]:
         """The whole molecule, and the bins of the property ``name`` with their medians."""

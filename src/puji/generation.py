@@ -33,20 +33,21 @@ LARGEST = 10_000_000
 class Drawing:
     """How records are drawn.
 
-    ``temperature``, ``top_k``, ``top_p``: off by default, the model's own distribution. ``grammar``: forbid tokens that cannot
-    lead to a valid record. ``unique``: refuse a record that was drawn before in the same call.
+    ``temperature``: None for the modality's own, mostly 1. ``top_k``, ``top_p``: off by default. ``grammar``: forbid tokens that
+    cannot lead to a valid record. ``unique``: refuse a record that was drawn before in the same call.
     """
 
-    temperature: float = 1.0
+    temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
     grammar: bool = True
     unique: bool = False
 
-    def sampling(self) -> Sampling:
-        """What the engine is told. Raises Invalid for values out of range."""
+    def sampling(self, usual: float) -> Sampling:
+        """What the engine is told; ``usual``: the modality's temperature. Raises Invalid for values out of range."""
+        temperature = usual if self.temperature is None else self.temperature
         try:
-            return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
+            return Sampling(temperature=temperature, top_k=self.top_k, top_p=self.top_p)
         except ValueError as error:
             raise Invalid("generate.sampling", why=str(error)) from error
 
@@ -58,7 +59,7 @@ def draw(model: Model[Record], n: int, batch: Batch[Record], how: Drawing) -> It
     """
     if not isinstance(n, int) or not 1 <= n <= LARGEST:
         raise Invalid("generate.number", n=n, largest=LARGEST)
-    sampling = how.sampling()
+    sampling = how.sampling(model.modality.temperature)
     rules = model.modality.grammar(batch.conditions) if how.grammar else None
     each = model.modality.drafts(batch.conditions)
     accepted = 0

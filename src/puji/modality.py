@@ -198,6 +198,8 @@ class Modality(ABC, Generic[Record]):
     """Fields of `puji.engine.settings.Settings` that training begins with, unless it is told others."""
     context: ClassVar[int] = 256
     """The longest sequence the model sees at once, in tokens; longer records pass through a sliding window."""
+    temperature: ClassVar[float] = 1.0
+    """At which records are drawn unless another is asked for; 1: the model's own distribution."""
     longest: ClassVar[int | None] = None
     """The most tokens of a generated record; None: the context."""
     Conditions: ClassVar[type[BaseModel]] = Nothing

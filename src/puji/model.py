@@ -135,7 +135,7 @@ class Model(Generic[Record]):
         n: int = 1,
         *,
         seed: int = 0,
-        temperature: float = 1.0,
+        temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
         grammar: bool = True,
@@ -152,7 +152,9 @@ class Model(Generic[Record]):
             Accepted records wanted, 1 to `LARGEST`.
         seed : int
             Draw k of a call depends on (seed, k) alone.
-        temperature, top_k, top_p :
+        temperature : float, optional
+            Below 1: likelier, less varied records. None: the modality's own, mostly 1.
+        top_k, top_p :
             Off by default: the model's own distribution.
         grammar : bool
             Forbid tokens that cannot lead to a valid record.

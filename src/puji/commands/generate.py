@@ -45,7 +45,7 @@ def generate_command(name: str) -> Command:
             option("--format", "form", kind=FORMATS),
             columns_option(),
             option("--seed", kind=SEED, default="0", show_default=True, metavar="cli.metavar.number"),
-            option("--temperature", kind=POSITIVE, default="1", show_default=True, metavar="cli.metavar.value"),
+            option("--temperature", kind=POSITIVE, metavar="cli.metavar.value"),
             option("--top-k", kind=WHOLE, metavar="cli.metavar.number"),
             option("--top-p", kind=SHARE, metavar="cli.metavar.value"),
             option("--unique", is_flag=True),

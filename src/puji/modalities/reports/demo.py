@@ -20,8 +20,6 @@ CASES = (
     },
 )
 DRAFTS = 8
-TEMPERATURE = 0.4
-"""That of the benchmark."""
 
 
 def demo(model: Any, seed: int = 0) -> list[Section]:
@@ -33,7 +31,7 @@ def demo(model: Any, seed: int = 0) -> list[Section]:
 def _maker(number: int, asked: Mapping[str, str]) -> Callable[[Any, int], Section]:
     def make(model: Any, seed: int) -> Section:
         began = time.perf_counter()
-        report = model.generate(1, seed=seed, drafts=DRAFTS, temperature=TEMPERATURE, **asked).records[0]
+        report = model.generate(1, seed=seed, drafts=DRAFTS, **asked).records[0]
         given = {language: "; ".join(spoken(one, language) for one in report.given) for language in LANGUAGES}
         seconds = f"{time.perf_counter() - began:.1f}"
         note = Text("reports.demo.note", {"given": Spoken(**given), "drafts": DRAFTS, "seconds": seconds})

@@ -34,6 +34,7 @@ class Reports(Modality[Report]):
     start: ClassVar[str] = REPORT
     size: ClassVar[str] = "micro"
     context: ClassVar[int] = 384
+    temperature: ClassVar[float] = 0.4
     Conditions: ClassVar[type[BaseModel]] = conditions.Conditions
     Ask: ClassVar[type[BaseModel]] = conditions.Ask
     datasets: ClassVar[Mapping[str, Callable[[], Path]]] = {

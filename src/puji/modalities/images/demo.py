@@ -20,7 +20,7 @@ from puji.modalities.images.draw import WORD, answered, explained, png, sheet
 from puji.modalities.images.draw import picture as enlarged
 from puji.modalities.images.image import Image
 from puji.modalities.images.tokens import Labels
-from puji.modalities.reports.demo import DRAFTS, TEMPERATURE
+from puji.modalities.reports.demo import DRAFTS
 from puji.modalities.reports.tags import predicted
 from puji.modalities.reports.write import SENTENCE_COLUMNS, Spoken, sentence_rows, spoken
 
@@ -103,7 +103,7 @@ def reported(model: Any, image: Image, seed: int) -> Section:
     found = predicted(model.predict(image, sure=0.0, unfamiliar="answer").estimates)
     reports = registry.load("reports")
     asked = {**BESIDE, "machine": found, "drafts": DRAFTS}
-    report = reports.generate(1, seed=seed, temperature=TEMPERATURE, conditions=asked).records[0]
+    report = reports.generate(1, seed=seed, conditions=asked).records[0]
     given = Spoken(**{language: "; ".join(spoken(one, language) for one in report.given) for language in LANGUAGES})
     details = {"given": given, "drafts": DRAFTS, "seconds": f"{time.perf_counter() - began:.1f}"}
     note = Text("images.demo.reported.note", details)

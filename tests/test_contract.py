@@ -193,7 +193,10 @@ def test_what_was_generated_is_described_as_it_was_asked(name):
         with suppress(Invalid):  # what these weights do not know, such as a label
             modality.prompt(wanted, np.random.default_rng(0))
             asked[repr(fields)] = wanted
-    assert sum(any(value is not None for _, value in one) for one in asked.values()) >= 2
+    known = sum(any(value is not None for _, value in one) for one in asked.values())
+    if name != modality.name and not known:  # other weights of a modality may know none of its examples
+        return
+    assert known >= 2
     for wanted in asked.values():
         for record in model.generate(2, seed=0, conditions=wanted):
             described = modality.describe(record)

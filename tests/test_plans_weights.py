@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import puji
+from puji.errors import Invalid
 from puji.modalities.plans.demo import CHILD, DIABETES, FACTS, PATIENT, RARE, demo, plan
 from puji.modalities.plans.diabetes import day, metrics
 from puji.modalities.plans.diabetes.care import COUNTING
@@ -126,3 +127,12 @@ def test_a_day_under_the_plan_is_in_range_and_not_low(diabetes):
     shares = [metrics.scores(course)["in_range"][0] for course in (usual, planned)]
     assert shares[1] > shares[0] - 2 and planned.glucose.min() > 54
     assert made.chosen is not None and made.chosen.support.cases >= 20
+
+
+def test_what_the_setting_does_not_observe_is_refused(diabetes):
+    for typed in ("180 170 ? ? 12", "417", "417 5; 33", "1 2 3 4 5 6 -"):
+        with pytest.raises(Invalid) as refusal:
+            diabetes.modality.parse(typed)
+        assert "heading" in refusal.value.message()
+    answer = diabetes.predict("180 170 ? ? 12 -", unfamiliar="answer")
+    assert answer.estimates.plan.abstained == "plans.abstained.no_orders"

@@ -67,6 +67,15 @@ class Plans(Modality[Episode]):
         """An episode, what a person types (`typed`), or its JSON. Raises Invalid."""
         return typed(raw.content) if isinstance(raw.content, str) else checked(raw.content)
 
+    def _fitting(self, record: Episode) -> Episode:
+        """``record``, if it tells what the setting observes. Raises Invalid."""
+        columns = self.setting.observed
+        if not self.setting.discrete and any(len(step.values) != len(columns) for step in record.steps):
+            raise Invalid("plans.episode.columns", columns=", ".join(one.column for one in columns))
+        if self.setting.discrete and not all(step.state for step in record.steps):
+            raise Invalid("plans.episode.no_state")
+        return record
+
     def group(self, record: Episode) -> str:
         """The subject; without an identifier the episode itself."""
         return record.subject or record.dump()
@@ -212,8 +221,8 @@ class Plans(Modality[Episode]):
         return None if self.rules is None else Safety(self.rules)
 
     def evidence(self, record: Episode, ask: BaseModel) -> Episode:
-        """The patient until the last observation, whatever was done then."""
-        now = record.steps[-1]
+        """The patient until the last observation, whatever was done then. Raises Invalid for what is not the setting's."""
+        now = self._fitting(record).steps[-1]
         return Episode(record.subject, (*record.steps[:-1], Step(now.state, now.values)), "", record.features)
 
     def target(self, record: Episode, name: str) -> tuple[list[str], dict[str, float]]:
@@ -255,7 +264,7 @@ class Plans(Modality[Episode]):
 
     def parse(self, text: str) -> Episode:
         """A patient as a person types it, "417 5; 221 10; 33", or its JSON."""
-        return typed(text.strip())
+        return self._fitting(typed(text.strip()))
 
     def render(self, record: Episode) -> dict[str, str | bytes]:
         """The episode as text."""

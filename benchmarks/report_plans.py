@@ -53,7 +53,8 @@ def sepsis(results: dict[str, Any]) -> str:
     return (
         "Probability of survival in ICU-Sepsis 2.0.1, exact by a linear solve, of plans learned from logged clinician episodes"
         f" and nothing else; mean over logs (seeds).{short} The best that there is: {results['optimal']:.4f}. One configuration"
-        f" for all: {wanted['rounds']} rounds of {wanted['epochs']} epochs, chosen by fitted Q evaluation on another log;"
+        f" for all: {wanted['rounds']} rounds, each longer than the one before, of {wanted['epochs']} epochs together, and"
+        f" {wanted['tiers']} tiers of patients, chosen by fitted Q evaluation on another log;"
         f" {mean(row['seconds of processor time'] for row in rows):.0f} s of processor time a log. Baselines learn from the same"
         f" episodes. The return-conditioned transformer is the same network after its first round.\n\n{table(head, body)}\n\n"
         "Differences log by log, with 95 % intervals from resampled logs:\n\n"

@@ -13,6 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -45,13 +46,13 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": 4e-3,
     **common.UNWATCHED,
 }
+COMMON: dict[str, Any] = {"epochs": 400, "rounds": 6, "dropout": 0.0, "described": False}
 CANDIDATES: dict[str, dict[str, Any]] = {
-    "20 epochs a round": {"epochs": 20, "rounds": 4, "dropout": 0.0, "described": False},
-    "40 epochs a round": {"epochs": 40, "rounds": 4, "dropout": 0.0, "described": False},
-    "100 epochs a round": {"epochs": 100, "rounds": 4, "dropout": 0.0, "described": False},
-    "40 epochs a round, with the description": {"epochs": 40, "rounds": 4, "dropout": 0.0, "described": True},
+    "no tiers": {**COMMON, "tiers": 1},
+    "2 tiers": {**COMMON, "tiers": 2},
+    "4 tiers": {**COMMON, "tiers": 4},
 }
-CHOSEN = "100 epochs a round"
+CHOSEN = "2 tiers"
 SHRINKS = (30.0, 100.0, 300.0)
 
 
@@ -95,6 +96,8 @@ def learn(environment: Environment, logs: Logs, seed: int, wanted: dict[str, Any
     """What the network says of all states after each round."""
     modality = Told()
     modality.told = []
+    value = modality.setting.value.model_copy(update={"tiers": wanted["tiers"]})
+    modality.setting = modality.setting.model_copy(update={"value": value})
     modality.rounds, modality.episodes = wanted["rounds"], 0
     if wanted.get("described", True):
         modality.description = {str(state): row for state, row in enumerate(environment.description)}
@@ -103,7 +106,7 @@ def learn(environment: Environment, logs: Logs, seed: int, wanted: dict[str, Any
     modality.prepare(records)
     model = fresh(modality, records, None, seed)
     settings = {**SETTINGS, "dropout": wanted["dropout"], "seed": seed}
-    options = Settings(epochs=wanted["epochs"] * wanted["rounds"], **settings)
+    options = Settings(epochs=wanted["epochs"], **settings)
     with tempfile.TemporaryDirectory() as folder:
         train_model(model, Corpus(records, []), [], options, Path(folder) / "run")
     return [*modality.told, of_states(model)]
@@ -141,6 +144,7 @@ def one(environment: Environment, size: int, seed: int, wanted: dict[str, Any]) 
         "return-conditioned transformer, sampled": environment.survival(conditioned(first)),
         "return-conditioned transformer, greedy": environment.survival(greedy(conditioned(first))),
         "Puji": environment.survival(plan),
+        "Puji, without what tiers tell in the last step": environment.survival(policy(replace(last, alike=0.0))),
         "rounds": [environment.survival(policy(found)) for found in rounds],
         "shrinks": {f"{k:g}": environment.survival(policy(last, k)) for k in SHRINKS},
         "off-policy": {
@@ -183,7 +187,7 @@ def run(quick: bool, seeds: int = SEEDS, sizes: Sequence[int] = SIZES) -> dict[s
     environment = sepsis.environment()
     wanted = dict(CANDIDATES[CHOSEN])
     if quick:
-        seeds, sizes, wanted["epochs"], wanted["rounds"] = 1, SIZES[:1], 4, 2
+        seeds, sizes, wanted["epochs"], wanted["rounds"] = 1, SIZES[:1], 8, 2
     configuration = {"name": CHOSEN, **wanted, **SETTINGS}
     known = None if quick else common.read("sepsis")
     rows: list[dict[str, Any]] = []

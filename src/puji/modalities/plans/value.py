@@ -161,17 +161,20 @@ def kind(told: Sequence[str], weight: float) -> View:
 @dataclass(frozen=True)
 class Estimates:
     """What a network says about prompts: ``state``: V, (n,), ``actions``: Q, (n, actions), shares; ``taken``: p(a | s), (n,
-    actions); ``support``: logged decisions, (n, actions)."""
+    actions); ``support``: logged decisions, (n, actions); ``alike``: what patients who do about as well say that an action adds
+    to V, (n, actions) or 0, see tiers.py."""
 
     state: np.ndarray
     actions: np.ndarray
     taken: np.ndarray
     support: np.ndarray
+    alike: np.ndarray | float = 0.0
 
     def shrunken(self, shrink: float = SHRINK) -> np.ndarray:
         """Q', see above, (n, actions); -inf for actions that are not supported."""
         weight = self.support / (self.support + shrink)
-        found = self.state[:, None] + weight * (self.actions - self.state[:, None])
+        base = self.state[:, None] + self.alike
+        found = base + weight * (self.actions - base)
         return np.where(self.support >= LEAST, found, -np.inf)
 
     def best(self, shrink: float = SHRINK) -> np.ndarray:
@@ -194,9 +197,10 @@ def estimates(
     prompts: Sequence[Sequence[str]],
     kinds: Sequence[Sequence[str]],
     decisions: float,
+    emphasis: float = 1.0,
 ) -> Estimates:
     """Ask the network about ``prompts``; ``kinds``: what says among which logged decisions each is counted (`Book.kind`);
-    ``decisions``: how many there are in all."""
+    ``decisions``: how many there are in all; ``emphasis``: see the module."""
     actions = [action_token(one.code) for one in book.setting.actions]
     told, begun = ([vocabulary.encode(one) for one in some] for some in (prompts, kinds))
     codes = [[vocabulary.ids[one] for one in tokens] for tokens in ((GOOD, BAD), actions)]
@@ -207,7 +211,7 @@ def estimates(
         here = np.flatnonzero((lengths == length).all(1))
         ids, starts = (np.array([some[place] for place in here]) for some in (told, begun))
         before[here], value[here], action[here] = likelihoods(network, ids, starts, *codes)
-    return reckoned(before, value, action, decisions, book.setting.value.emphasis)
+    return reckoned(before, value, action, decisions, emphasis)
 
 
 def reckoned(

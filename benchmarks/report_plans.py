@@ -56,7 +56,7 @@ def sepsis(results: dict[str, Any]) -> str:
         f" for all: {wanted['rounds']} rounds, each longer than the one before, of {wanted['epochs']} epochs together, and"
         f" {wanted['tiers']} tiers of patients, chosen by fitted Q evaluation on another log;"
         f" {mean(row['seconds of processor time'] for row in rows):.0f} s of processor time a log. Baselines learn from the same"
-        f" episodes. The return-conditioned transformer is the same network after its first round.\n\n{table(head, body)}\n\n"
+        f" episodes. The return-conditioned transformer is the same network, trained in one round by what came of whole episodes.\n\n{table(head, body)}\n\n"
         "Differences log by log, with 95 % intervals from resampled logs:\n\n"
         f"{table(['', *head[1:]], less)}\n\n"
         "What off-policy evaluation says of the same plans, from episodes that they were not learned from (at most 10,000),"

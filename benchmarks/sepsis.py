@@ -1,8 +1,8 @@
 """Sepsis (ICU-Sepsis): a plan learned from logged clinician episodes and nothing else, scored exactly.
 
 `python -m benchmarks sepsis`. Needs `puji data get icu-sepsis`. Ours: the modality `plans` as `puji.fit` trains it. The
-return-conditioned transformer is the same network after its first round, when it has only seen what came of whole episodes,
-acting as those who did well. One configuration for all numbers of episodes, the best of `CANDIDATES` by fitted Q evaluation on
+return-conditioned transformer is the same network, trained in one round of what came of whole episodes (`RIVAL`), acting as
+those who did well. One configuration for all numbers of episodes, the best of `CANDIDATES` by fitted Q evaluation on
 other seeds and other logs (`select`); the exact score never chooses.
 """
 
@@ -46,13 +46,16 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": 4e-3,
     **common.UNWATCHED,
 }
-COMMON: dict[str, Any] = {"epochs": 400, "rounds": 6, "dropout": 0.0, "described": False}
+COMMON: dict[str, Any] = {"epochs": 400, "rounds": 6, "dropout": 0.0, "described": False, "tiers": 2, "usual": 0.1}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "no tiers": {**COMMON, "tiers": 1},
-    "2 tiers": {**COMMON, "tiers": 2},
+    "2 tiers": COMMON,
     "4 tiers": {**COMMON, "tiers": 4},
+    "2 tiers, whatever was logged": {**COMMON, "usual": 0.0},
 }
 CHOSEN = "2 tiers"
+RIVAL = 100
+"""Epochs of the return-conditioned transformer."""
 SHRINKS = (30.0, 100.0, 300.0)
 
 
@@ -96,7 +99,7 @@ def learn(environment: Environment, logs: Logs, seed: int, wanted: dict[str, Any
     """What the network says of all states after each round."""
     modality = Told()
     modality.told = []
-    value = modality.setting.value.model_copy(update={"tiers": wanted["tiers"]})
+    value = modality.setting.value.model_copy(update={"tiers": wanted["tiers"], "usual": wanted["usual"]})
     modality.setting = modality.setting.model_copy(update={"value": value})
     modality.rounds, modality.episodes = wanted["rounds"], 0
     if wanted.get("described", True):
@@ -134,17 +137,19 @@ def one(environment: Environment, size: int, seed: int, wanted: dict[str, Any]) 
     started = time.process_time()
     logs = environment.simulate(size, seed)
     rounds = learn(environment, logs, seed, wanted)
-    first, last = rounds[0], rounds[-1]
+    [rival] = learn(environment, logs, seed, {**wanted, "rounds": 1, "epochs": min(wanted["epochs"], RIVAL)})
+    last = rounds[-1]
     plan = policy(last)
     # By episodes that it has not seen, of which more than this tell little more.
     fresh_logs = logged(environment.simulate(min(size, 10_000), seed + 50_000))
     estimated = evaluate(fresh_logs, plan, resamples=20)
     return {
         **baselines(environment, logs),
-        "return-conditioned transformer, sampled": environment.survival(conditioned(first)),
-        "return-conditioned transformer, greedy": environment.survival(greedy(conditioned(first))),
+        "return-conditioned transformer, sampled": environment.survival(conditioned(rival)),
+        "return-conditioned transformer, greedy": environment.survival(greedy(conditioned(rival))),
         "Puji": environment.survival(plan),
-        "Puji, without what tiers tell in the last step": environment.survival(policy(replace(last, alike=0.0))),
+        "Puji, its last step without tiers": environment.survival(policy(replace(last, alike=0.0))),
+        "Puji, its last step whatever was logged": environment.survival(policy(replace(last, usual=0.0))),
         "rounds": [environment.survival(policy(found)) for found in rounds],
         "shrinks": {f"{k:g}": environment.survival(policy(last, k)) for k in SHRINKS},
         "off-policy": {

@@ -169,3 +169,12 @@ def test_a_network_learns_what_tiers_are_told():
     shown = lent.alike[:, 1] - lent.alike[:, 0]
     weight = 500 / (500 + tiers.SHRINK)
     assert shown == pytest.approx(np.array([-0.08, 0.08]) * weight, rel=0.1)
+
+
+def test_what_is_much_more_seldom_than_the_usual_is_not_considered():
+    taken = np.array([[0.6, 0.35, 0.05], [0.9, 0.1, 0.0]])
+    found = Estimates(np.array([0.5, 0.5]), np.array([[0.5, 0.6, 0.9], [0.5, 0.6, 0.9]]), taken, 1000 * taken)
+    assert found.choice().tolist() == [2, 1]
+    assert replace(found, usual=0.1).choice().tolist() == [1, 1]
+    assert replace(found, usual=0.2).choice().tolist() == [1, 0]
+    assert np.isneginf(replace(found, usual=1.0).shrunken()).tolist() == [[False, True, True], [False, True, True]]

@@ -8,7 +8,7 @@ here is to be asked again when it comes: orders of later steps have passed no sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -76,7 +76,8 @@ class Says:
         actions = len(self.book.setting.actions)
         rows = logs.reshape(-1, 3 + 2 * actions)
         told = rows[:, 3:].reshape(-1, 2, actions)
-        return reckoned(rows[:, 0], rows[:, 1:3], told, self.decisions, emphasis)
+        found = reckoned(rows[:, 0], rows[:, 1:3], told, self.decisions, emphasis)
+        return replace(found, usual=self.book.setting.value.usual)
 
 
 def branches(says: Says, logs: np.ndarray, action: int) -> tuple[Branch, ...]:

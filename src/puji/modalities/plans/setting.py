@@ -97,7 +97,8 @@ class Value(Declared):
     these the one is taken that is declared first.
     ``tiers``: into how many parts patients are divided by what their states are worth, who
     share what they tell of actions; 1: they share nothing; see tiers.py. ``growing``: whether each round of training is longer
-    than the one before: values travel a step a round, and what actions add, which is learned last, waits for them."""
+    than the one before: values travel a step a round, and what actions add, which is learned last, waits for them. ``usual``: an
+    action is considered where it is taken at least so often as a share of what is taken most, see value.py."""
 
     name: Title
     low: float = 0.0
@@ -111,6 +112,7 @@ class Value(Declared):
     equal: Annotated[float, Field(ge=0, le=1)] = 0.0
     tiers: Annotated[int, Field(ge=1, le=100)] = 1
     growing: bool = False
+    usual: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")
     def _fits(self) -> Value:

@@ -46,16 +46,18 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": 4e-3,
     **common.UNWATCHED,
 }
-COMMON: dict[str, Any] = {"epochs": 400, "rounds": 6, "dropout": 0.0, "described": False, "tiers": 2, "usual": 0.1}
+COMMON: dict[str, Any] = {"epochs": 400, "rounds": 6, "dropout": 0.0, "described": False}
+COMMON |= {"tiers": 2, "usual": 0.1, "emphasis": 3.0}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "no tiers": {**COMMON, "tiers": 1},
     "2 tiers": COMMON,
     "4 tiers": {**COMMON, "tiers": 4},
     "2 tiers, whatever was logged": {**COMMON, "usual": 0.0},
+    "2 tiers, no emphasis": {**COMMON, "emphasis": 1.0},
 }
 CHOSEN = "2 tiers"
-RIVAL = 100
-"""Epochs of the return-conditioned transformer."""
+RIVAL: dict[str, Any] = {"epochs": 100, "rounds": 1, "emphasis": 1.0}
+"""The return-conditioned transformer."""
 SHRINKS = (30.0, 100.0, 300.0)
 
 
@@ -99,7 +101,8 @@ def learn(environment: Environment, logs: Logs, seed: int, wanted: dict[str, Any
     """What the network says of all states after each round."""
     modality = Told()
     modality.told = []
-    value = modality.setting.value.model_copy(update={"tiers": wanted["tiers"], "usual": wanted["usual"]})
+    told = {name: wanted[name] for name in ("tiers", "usual", "emphasis")}
+    value = modality.setting.value.model_copy(update=told)
     modality.setting = modality.setting.model_copy(update={"value": value})
     modality.rounds, modality.episodes = wanted["rounds"], 0
     if wanted.get("described", True):
@@ -137,7 +140,7 @@ def one(environment: Environment, size: int, seed: int, wanted: dict[str, Any]) 
     started = time.process_time()
     logs = environment.simulate(size, seed)
     rounds = learn(environment, logs, seed, wanted)
-    [rival] = learn(environment, logs, seed, {**wanted, "rounds": 1, "epochs": min(wanted["epochs"], RIVAL)})
+    [rival] = learn(environment, logs, seed, {**wanted, **RIVAL, "epochs": min(wanted["epochs"], RIVAL["epochs"])})
     last = rounds[-1]
     plan = policy(last)
     # By episodes that it has not seen, of which more than this tell little more.

@@ -183,7 +183,7 @@ def test_what_is_much_more_seldom_than_the_usual_is_not_considered():
 def test_rounds_grow_where_the_setting_says_so():
     modality = Plans()
     modality.rounds = 3
-    assert modality.shares() == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+    assert modality.portions() == pytest.approx([1 / 6, 2 / 6, 3 / 6])
     value = modality.setting.value.model_copy(update={"growing": False})
     modality.setting = modality.setting.model_copy(update={"value": value})
-    assert modality.shares() == pytest.approx([1 / 3] * 3)
+    assert modality.portions() == pytest.approx([1 / 3] * 3)

@@ -233,7 +233,7 @@ def train_model(
     budget = {name: value for name in ("minutes", "epochs") if (value := getattr(options, name)) is not None}
     done: list[Result] = []
     try:
-        for number, share in enumerate(modality.shares()):
+        for number, share in enumerate(modality.portions()):
             training, validation = _sequences(model, records, held_out, options)
             result = train.train(
                 model.network,

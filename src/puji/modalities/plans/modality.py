@@ -162,7 +162,7 @@ class Plans(Modality[Episode]):
             *tiers.views(self.book, found, labels, judged.state),
         ]
 
-    def shares(self) -> list[float]:
+    def portions(self) -> list[float]:
         """Equal ones, or growing ones: 1, 2, 3 ... parts."""
         parts = [number + 1.0 if self.setting.value.growing else 1.0 for number in range(self.rounds)]
         return [part / sum(parts) for part in parts]

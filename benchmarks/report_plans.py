@@ -54,7 +54,7 @@ def sepsis(results: dict[str, Any]) -> str:
         "Probability of survival in ICU-Sepsis 2.0.1, exact by a linear solve, of plans learned from logged clinician episodes"
         f" and nothing else; mean over logs (seeds).{short} The best that there is: {results['optimal']:.4f}. One configuration"
         f" for all: {wanted['rounds']} rounds, each longer than the one before, of {wanted['epochs']} epochs together, and"
-        f" {wanted['tiers']} tiers of patients, chosen by fitted Q evaluation on another log;"
+        f" {wanted['tiers']} tiers of patients, chosen by fitted Q evaluation on other logs;"
         f" {mean(row['seconds of processor time'] for row in rows):.0f} s of processor time a log. Baselines learn from the same"
         " episodes. The return-conditioned transformer is the same network, trained in one round by what came of whole"
         f" episodes.\n\n{table(head, body)}\n\n"

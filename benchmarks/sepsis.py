@@ -2,8 +2,9 @@
 
 `python -m benchmarks sepsis`. Needs `puji data get icu-sepsis`. Ours: the modality `plans` as `puji.fit` trains it. The
 return-conditioned transformer is the same network, trained in one round of what came of whole episodes (`RIVAL`), acting as
-those who did well. One configuration for all numbers of episodes, the best of `CANDIDATES` by fitted Q evaluation on
-other seeds and other logs (`select`); the exact score never chooses.
+those who did well. One configuration for all numbers of episodes, chosen by fitted Q evaluation on other seeds and other logs: of
+the network (`select`), and of the same rule on counts, which takes seconds (the lab notebook tells what was compared); the exact
+score never chooses.
 """
 
 from __future__ import annotations

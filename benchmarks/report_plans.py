@@ -7,6 +7,9 @@ from typing import Any
 
 from benchmarks.report_tables import number, table
 
+CONFIGURED = ("rounds", "epochs", "tiers", "usual", "emphasis")
+"""What the report tells of the configuration of sepsis."""
+
 
 def sepsis(results: dict[str, Any]) -> str:
     sizes = results["sizes"]
@@ -50,12 +53,14 @@ def sepsis(results: dict[str, Any]) -> str:
     few += [f"{size:,} episodes none" for size in (1_000, 10_000, 100_000) if str(size) not in sizes]
     short = f" **Fewer logs than the {wanted} planned: {', '.join(few)}.**" if few else ""
     wanted = results["configuration"]
+    declared = ", ".join(f"{name} {wanted[name]:g}" for name in CONFIGURED if name in wanted)
     return (
         "Probability of survival in ICU-Sepsis 2.0.1, exact by a linear solve, of plans learned from logged clinician episodes"
         f" and nothing else; mean over logs (seeds).{short} The best that there is: {results['optimal']:.4f}. One configuration"
-        f" for all: {wanted['rounds']} rounds of {wanted['epochs']} epochs, chosen by fitted Q evaluation on another log;"
+        f" for all ({declared}), chosen by fitted Q evaluation on other logs;"
         f" {mean(row['seconds of processor time'] for row in rows):.0f} s of processor time a log. Baselines learn from the same"
-        f" episodes. The return-conditioned transformer is the same network after its first round.\n\n{table(head, body)}\n\n"
+        " episodes. The return-conditioned transformer is the same network, trained in one round by what came of whole"
+        f" episodes.\n\n{table(head, body)}\n\n"
         "Differences log by log, with 95 % intervals from resampled logs:\n\n"
         f"{table(['', *head[1:]], less)}\n\n"
         "What off-policy evaluation says of the same plans, from episodes that they were not learned from (at most 10,000),"

@@ -406,7 +406,8 @@ def test_all_at_once_the_network_says_what_it_says_of_each():
         rows = token_logprobs(model.network, [encode(kind), *asked])
         action = np.array([row[-1] for row in rows[1:]]).reshape(1, 2, 25)
         value = np.array([row[-2] for row in rows[1:]]).reshape(1, 2, 25)[:, :, 0]
-        one = reckoned(np.array([rows[0][1:].sum()]), value, action, modality.decisions)
+        told_large = modality.setting.value.emphasis
+        one = reckoned(np.array([rows[0][1:].sum()]), value, action, modality.decisions, told_large)
         for name in ("state", "actions", "taken", "support"):
             np.testing.assert_allclose(getattr(found, name)[place], getattr(one, name)[0], rtol=1e-4)
 

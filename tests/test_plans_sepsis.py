@@ -99,7 +99,7 @@ def test_the_network_learns_who_should_get_what(environment):
     """End to end on few episodes: what a network says of the states it has met is near the truth, and its plan is better than
     logged care."""
     some = environment.simulate(600, seed=5)
-    wanted = {"epochs": 60, "rounds": 2, "dropout": 0.0, "described": False}
+    wanted = {**bench.COMMON, "epochs": 120, "rounds": 2, "emphasis": 1.0}
     first, last = bench.learn(environment, some, 0, wanted)
     exact = environment.values(environment.clinician)
     assert np.abs(first.state[:20] - exact[:20]).mean() < 0.06

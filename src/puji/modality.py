@@ -220,7 +220,7 @@ class Modality(ABC, Generic[Record]):
     """File name endings of the field's own formats that `write` knows, beside or instead of csv, jsonl and parquet."""
 
     rounds: int = 1
-    """Times that the network is trained in one fit, each with an equal share of the budget; see `relabel`."""
+    """Times that the network is trained in one fit, see `portions` and `relabel`."""
     shown_by: ClassVar[str] = ""
     """The module whose ``demo(model, seed)`` gives the sections that ``puji demo`` shows; "": a few records are drawn."""
     notes: ClassVar[tuple[str, ...]] = ()
@@ -304,6 +304,10 @@ class Modality(ABC, Generic[Record]):
         """All training sequences at once, where records repeat each other so much that equal sequences are learned as one, with
         the sum of their weights. ``training``: False for those that the loss is watched by. Default: None, that is `views`."""
         return None
+
+    def portions(self) -> list[float]:
+        """Of the budget of training that each of the `rounds` gets. Default: equal ones."""
+        return [1 / self.rounds] * self.rounds
 
     def relabel(self, model: Any) -> bool:
         """Called between two of the `rounds` of training with the ``model`` (a `puji.Model`) as it then is, whose word may change

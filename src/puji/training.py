@@ -230,16 +230,16 @@ def train_model(
     ``held_out``: records that the loss is watched by; ``run``: folder of the run's state and log. Raises Invalid.
     """
     modality, rounds = model.modality, model.modality.rounds
-    share = {name: value / rounds for name in ("minutes", "epochs") if (value := getattr(options, name)) is not None}
+    budget = {name: value for name in ("minutes", "epochs") if (value := getattr(options, name)) is not None}
     done: list[Result] = []
     try:
-        for number in range(rounds):
+        for number, share in enumerate(modality.portions()):
             training, validation = _sequences(model, records, held_out, options)
             result = train.train(
                 model.network,
                 training,
                 validation or None,
-                replace(options, **share),
+                replace(options, **{name: value * share for name, value in budget.items()}),
                 run if rounds == 1 else run / f"round-{number}",
                 resume=resume,
                 source=records.sha256,

@@ -58,7 +58,7 @@ def considered(setting: Setting, found: Estimates, row: int = 0) -> list[Conside
     for place in ranked(scores[None], setting.value.equal)[0]:
         if not np.isfinite(scores[place]):
             continue
-        share, cases = float(scores[place]), float(found.support[row, place])
+        share, cases = min(1.0, max(0.0, float(scores[place]))), float(found.support[row, place])
         spread = Z * float(np.sqrt(share * (1 - share) / (SHRINK + cases + 1)))
         ends = [setting.value.of(min(1.0, max(0.0, one))) for one in (share - spread, share + spread)]
         estimate = Estimate(setting.value.of(share), min(ends), max(ends), setting.value.unit, COVERAGE)

@@ -15,7 +15,7 @@ from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.setting import Codes, Setting
 from puji.modality import END
 
-PLAN, GOOD, BAD = "<plan>", "<good>", "<bad>"
+PLAN, GOOD, BAD, ALIKE = "<plan>", "<good>", "<bad>", "<alike>"
 FIXED = (END, PLAN, GOOD, BAD)
 CLIP = 3.0
 """Standard deviations beyond which a number is told as this one."""
@@ -31,7 +31,8 @@ class Book:
     ``states``: those of the logs. ``edges``: per observed column the inner edges of its bins, and ``middles``: what a bin
     stands for. ``centres``: per level of the codes, (size, numbers). ``mean``, ``scale``: of the numbers that codes are made
     from.
-    ``described``: state -> its numbers, where the states have a description.
+    ``described``: state -> its numbers, where the states have a description. ``tiers``: values between the tiers of patients,
+    once the network has said what states are worth; see tiers.py.
     """
 
     setting: Setting
@@ -43,6 +44,7 @@ class Book:
     scale: np.ndarray = field(default_factory=lambda: np.zeros(0))
     centres: list[np.ndarray] = field(default_factory=list)
     described: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    tiers: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
     def learn(
@@ -117,6 +119,7 @@ class Book:
                 for number in (*range(len(edges) + 1), "?")
             ),
             *(state_token(one) for one in self.states),
+            *([ALIKE, *map(tier_token, range(tiers))] if (tiers := self.setting.value.tiers) > 1 else []),
         ]
 
     def observed(self, step: Step) -> list[str]:
@@ -182,6 +185,7 @@ class Book:
             "described": described,
             "mean": self.mean,
             "scale": self.scale,
+            "tiers": self.tiers,
             **arrays,
         }
 
@@ -203,12 +207,18 @@ class Book:
             np.asarray(state["scale"], dtype=float),
             arrays("centres"),
             {name: tuple(codes) for name, codes in state["described"].items()},
+            np.asarray(state.get("tiers", ()), dtype=float),
         )
 
 
 def state_token(state: str) -> str:
     """The token of one of a limited number of states."""
     return f"<s:{state}>"
+
+
+def tier_token(number: int) -> str:
+    """The token of patients who do about as well, from 0, the worst, on."""
+    return f"<tier:{number}>"
 
 
 def action_token(code: str) -> str:

@@ -8,10 +8,12 @@ here is to be asked again when it comes: orders of later steps have passed no sa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from puji.modalities.plans.book import BAD, GOOD, PLAN, Book, action_token, state_token
+from puji.modalities.plans import tiers
+from puji.modalities.plans.book import BAD, GOOD, Book, action_token, state_token
 from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.plan import Branch
 from puji.modalities.plans.plan import Step as Later
@@ -41,30 +43,51 @@ def then(now: Episode, state: str) -> Episode:
 
 def candidates(book: Book, now: Episode) -> list[Candidate]:
     """The state, good and bad after it, and each action after both."""
-    told = prompt(book, now, len(now.steps) - 1)
+    return _candidates(book, prompt(book, now, len(now.steps) - 1), book.kind(now, now.steps[-1]))
+
+
+def alike(book: Book) -> list[Candidate]:
+    """The tiers of patients, good and bad after each, and each action after both."""
+    return [one for told in tiers.prompts(book) for one in _candidates(book, told, told)]
+
+
+def _candidates(book: Book, told: Sequence[str], kind: Sequence[str]) -> list[Candidate]:
     actions = [action_token(one.code) for one in book.setting.actions]
-    kind = Candidate([PLAN], book.kind(now, now.steps[-1])[1:])
     values = [Candidate(told, [value]) for value in (GOOD, BAD)]
-    return [kind, *values, *(Candidate([*told, value], [action]) for value in (GOOD, BAD) for action in actions)]
+    after = [Candidate([*told, value], [action]) for value in (GOOD, BAD) for action in actions]
+    return [Candidate(kind[:1], kind[1:]), *values, *after]
 
 
-def reckoned_from(logs: np.ndarray, setting: Setting, decisions: float) -> Estimates:
-    """Estimates from the natural-log likelihoods of `candidates` of some states, one after the other."""
-    actions = len(setting.actions)
-    rows = logs.reshape(-1, 3 + 2 * actions)
-    told = rows[:, 3:].reshape(-1, 2, actions)
-    return reckoned(rows[:, 0], rows[:, 1:3], told, decisions, setting.value.emphasis)
+@dataclass(frozen=True)
+class Says:
+    """How estimates are reckoned from natural-log likelihoods. ``logs``: those of `alike`; ``decisions``: how many were
+    logged."""
+
+    book: Book
+    decisions: float
+    logs: np.ndarray
+
+    def of(self, logs: np.ndarray) -> Estimates:
+        """Estimates from the likelihoods of `candidates` of some states, one after the other."""
+        found = self._rows(logs, self.book.setting.value.emphasis)
+        return tiers.lent(self.book, found, self._rows(self.logs, tiers.LOUD)) if len(self.logs) else found
+
+    def _rows(self, logs: np.ndarray, emphasis: float) -> Estimates:
+        actions = len(self.book.setting.actions)
+        rows = logs.reshape(-1, 3 + 2 * actions)
+        told = rows[:, 3:].reshape(-1, 2, actions)
+        found = reckoned(rows[:, 0], rows[:, 1:3], told, self.decisions, emphasis)
+        return replace(found, usual=self.book.setting.value.usual)
 
 
-def branches(
-    setting: Setting, states: Sequence[str], logs: np.ndarray, action: int, decisions: float
-) -> tuple[Branch, ...]:
+def branches(says: Says, logs: np.ndarray, action: int) -> tuple[Branch, ...]:
     """What may follow the action with the place ``action``; ``logs``: those of `following`."""
+    setting, states = says.book.setting, says.book.states
     count = len(setting.actions)
     cut = count * len(states)
     likely = logs[:cut].reshape(count, len(states))[action]
     chance = np.exp(likely - np.logaddexp.reduce(likely))
-    found = reckoned_from(logs[cut:], setting, decisions)
+    found = says.of(logs[cut:])
     worth, best = found.best(), found.choice()
     order = np.argsort(worth)
     passed = np.cumsum(chance[order])

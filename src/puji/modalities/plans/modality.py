@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from puji.errors import Invalid
 from puji.language import translate
-from puji.modalities.plans import advise, conditions, foresee, sepsis
+from puji.modalities.plans import advise, conditions, foresee, sepsis, tiers
 from puji.modalities.plans.book import GOOD, PLAN, Book, action_token, load_description
 from puji.modalities.plans.diabetes.public import get_diabetes_care
 from puji.modalities.plans.episode import Episode, Step, checked, typed
@@ -144,15 +144,28 @@ class Plans(Modality[Episode]):
         whole = records[: self.episodes]
         if not any(known is records for known, _ in self._logged):  # the same in each round
             self._logged.append((records, Decisions.of(self.book, records)))
-        return [*self._decisions(records), *(View(self.encode(record)) for record in whole)]
+        return [*self._decisions(records, learned=True), *(View(self.encode(record)) for record in whole)]
 
-    def _decisions(self, records: Sequence[Episode]) -> list[View]:
+    def _decisions(self, records: Sequence[Episode], learned: bool = False) -> list[View]:
+        """``learned``: whether these are all that is learned from."""
         found = next((one for known, one in self._logged if known is records), None)
         found = found or Decisions.of(self.book, records)
         if self._judge is None:
             return found.views(self.book, found.first(self.book))
         judged = self._judge(found)
-        return found.views(self.book, found.improved(self.book, judged.best()), judged.state)
+        labels = found.improved(self.book, judged.best())
+        if learned:
+            met = np.bincount(found.before, minlength=len(found.prompts))
+            self.book.tiers = tiers.edges(self.setting.value.tiers, judged.state, met)
+        return [
+            *found.views(self.book, labels, judged.state),
+            *tiers.views(self.book, found, labels, judged.state),
+        ]
+
+    def portions(self) -> list[float]:
+        """Equal ones, or growing ones: 1, 2, 3 ... parts."""
+        parts = [number + 1.0 if self.setting.value.growing else 1.0 for number in range(self.rounds)]
+        return [part / sum(parts) for part in parts]
 
     def relabel(self, model: Any) -> bool:
         """Let the network say what decisions are worth from now on; see value.py."""
@@ -164,8 +177,10 @@ class Plans(Modality[Episode]):
         return True
 
     def estimates(self, model: Any, prompts: Sequence[Sequence[str]], kinds: Sequence[Sequence[str]]) -> Estimates:
-        """What the network of ``model`` (a `puji.Model` of this modality) says of prompts; see value.py."""
-        return estimates(model.network, model.vocabulary, self.book, prompts, kinds, self.decisions)
+        """What the network of ``model`` (a `puji.Model` of this modality) says of prompts; see value.py and tiers.py."""
+        asked = model.network, model.vocabulary, self.book
+        found = estimates(*asked, prompts, kinds, self.decisions, self.setting.value.emphasis)
+        return tiers.shared(*asked, found, self.decisions)
 
     # -- step 4: decode ----------------------------------------------------------------------------------------------
 
@@ -195,21 +210,19 @@ class Plans(Modality[Episode]):
         advise.py."""
         wanted = ask if isinstance(ask, conditions.Ask) else conditions.Ask()
         now = self.evidence(record, wanted)
-        asked = foresee.candidates(self.book, now)
+        alike = foresee.alike(self.book)
+        asked = [*alike, *foresee.candidates(self.book, now)]
         ahead = foresee.following(self.book, now) if wanted.ahead and self.setting.discrete else []
 
         def answer(logs: np.ndarray) -> advise.Advice:
-            found = foresee.reckoned_from(logs[: len(asked)], self.setting, self.decisions)
+            says = foresee.Says(self.book, self.decisions, logs[: len(alike)])
+            found = says.of(logs[len(alike) : len(asked)])
             made = advise.plan(
                 *(self.setting, self.safety, found, wanted),
                 names=self.setting.names(self.rules),
                 maker=maker(),
                 patient=record.subject,
-                follow=lambda place: (
-                    foresee.branches(self.setting, self.book.states, logs[len(asked) :], place, self.decisions)
-                    if ahead
-                    else ()
-                ),
+                follow=lambda place: foresee.branches(says, logs[len(asked) :], place) if ahead else (),
             )
             return advise.advice(self.setting, found, made)
 

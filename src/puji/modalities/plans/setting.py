@@ -91,10 +91,14 @@ class Ending(Declared):
 
 class Value(Declared):
     """What is predicted and made as good as can be: the discounted sum of rewards and the worth of the ending, from ``low``
-    to ``high``. ``hours``: until when it is predicted. ``unit``: UCUM's, "" for a probability. ``emphasis``: how many times as
-    large as they are advantages are told in training; ``steps``: whose rewards count as they came before what the network says
-    of the state counts; see value.py. ``equal``: actions whose shares are less than this apart from the best are as good, and of
-    these the one is taken that is declared first."""
+    to ``high``. ``hours``: until when it is predicted. ``unit``: UCUM's, "" for a probability. ``emphasis``: how many times
+    as large as they are advantages are told in training; ``steps``: whose rewards count as they came before what the network
+    says of the state counts; see value.py. ``equal``: actions whose shares are less than this apart from the best are as
+    good, and of these the one is taken that is declared first. ``tiers``: into how many parts patients are divided by what
+    their states are worth, who share what they tell of actions; 1: they share nothing; see tiers.py. ``growing``: whether
+    each round of training is longer than the one before: values travel a step a round, and what actions add, which is learned
+    last, waits for them. ``usual``: an action is considered where it is taken at least so often as a share of what is taken
+    most, see value.py."""
 
     name: Title
     low: float = 0.0
@@ -106,6 +110,9 @@ class Value(Declared):
     emphasis: Annotated[float, Field(ge=1, le=100)] = 1.0
     steps: Annotated[int, Field(ge=1, le=1000)] = 1
     equal: Annotated[float, Field(ge=0, le=1)] = 0.0
+    tiers: Annotated[int, Field(ge=1, le=100)] = 1
+    growing: bool = False
+    usual: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")
     def _fits(self) -> Value:

@@ -18,13 +18,15 @@ it back; the loss then has the network learn them sooner, by the square of it. W
 the rewards of several ``steps`` count as they came, before what the network says of a state does.
 
 The advantage of an action counts as much as decisions support it: with few, an action is worth what the state is worth. This
-is the mean of the posterior where advantages are normal around 0 with a variance of 1 / k of that of a single outcome.
+is the mean of the posterior where advantages are normal around 0 with a variance of 1 / k of that of a single outcome. A setting
+may leave out what is taken much more seldom than what is ``usual`` in a state (the threshold on p(a | s) / max p(a | s) of
+discrete BCQ; Fujimoto, Conti, Ghavamzadeh, Pineau 2019, arXiv:1910.01708).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from transformers import LlamaForCausalLM
@@ -161,18 +163,24 @@ def kind(told: Sequence[str], weight: float) -> View:
 @dataclass(frozen=True)
 class Estimates:
     """What a network says about prompts: ``state``: V, (n,), ``actions``: Q, (n, actions), shares; ``taken``: p(a | s), (n,
-    actions); ``support``: logged decisions, (n, actions)."""
+    actions); ``support``: logged decisions, (n, actions); ``alike``: what patients who do about as well say that an action adds
+    to V, (n, actions) or 0, see tiers.py; ``usual``: of the most frequent action's share, what an action's must be at least for
+    it to be considered."""
 
     state: np.ndarray
     actions: np.ndarray
     taken: np.ndarray
     support: np.ndarray
+    alike: np.ndarray | float = 0.0
+    usual: float = 0.0
 
     def shrunken(self, shrink: float = SHRINK) -> np.ndarray:
-        """Q', see above, (n, actions); -inf for actions that are not supported."""
+        """Q', see above, (n, actions); -inf for actions that are not supported, or not usual enough."""
         weight = self.support / (self.support + shrink)
-        found = self.state[:, None] + weight * (self.actions - self.state[:, None])
-        return np.where(self.support >= LEAST, found, -np.inf)
+        base = self.state[:, None] + self.alike
+        found = base + weight * (self.actions - base)
+        known = (self.support >= LEAST) & (self.taken >= self.usual * self.taken.max(1, keepdims=True))
+        return np.where(known, found, -np.inf)
 
     def best(self, shrink: float = SHRINK) -> np.ndarray:
         """What states are worth if the best supported action is taken, (n,); where there is none, what logged care makes of
@@ -194,9 +202,10 @@ def estimates(
     prompts: Sequence[Sequence[str]],
     kinds: Sequence[Sequence[str]],
     decisions: float,
+    emphasis: float = 1.0,
 ) -> Estimates:
     """Ask the network about ``prompts``; ``kinds``: what says among which logged decisions each is counted (`Book.kind`);
-    ``decisions``: how many there are in all."""
+    ``decisions``: how many there are in all; ``emphasis``: see the module."""
     actions = [action_token(one.code) for one in book.setting.actions]
     told, begun = ([vocabulary.encode(one) for one in some] for some in (prompts, kinds))
     codes = [[vocabulary.ids[one] for one in tokens] for tokens in ((GOOD, BAD), actions)]
@@ -207,7 +216,7 @@ def estimates(
         here = np.flatnonzero((lengths == length).all(1))
         ids, starts = (np.array([some[place] for place in here]) for some in (told, begun))
         before[here], value[here], action[here] = likelihoods(network, ids, starts, *codes)
-    return reckoned(before, value, action, decisions, book.setting.value.emphasis)
+    return replace(reckoned(before, value, action, decisions, emphasis), usual=book.setting.value.usual)
 
 
 def reckoned(

@@ -64,7 +64,7 @@ ABOUT = {
         " published; no record of a patient is in it, nor in these weights. They show what the program does where a plan's worth"
         " can be computed exactly. Its authors ask that no conclusion on medical practice be drawn from it, and so do we.\n\n"
         "The probabilities of the simulator made the episodes and score the plan; learning saw the episodes alone. Made by"
-        " `puji data get icu-sepsis` and `puji fit plans --data icu-sepsis --epochs 480 --episodes 50`.\n"
+        " `puji data get icu-sepsis` and `puji fit plans --data icu-sepsis --epochs 480 --rounds 6 --episodes 50`.\n"
     ),
     "plans-diabetes": (
         "Type-1 diabetes with a pump and a glucose sensor, learned from virtual patients: 001 to 007 of each age group of the"

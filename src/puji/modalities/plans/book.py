@@ -207,7 +207,7 @@ class Book:
             np.asarray(state["scale"], dtype=float),
             arrays("centres"),
             {name: tuple(codes) for name, codes in state["described"].items()},
-            np.asarray(state.get("tiers", ()), dtype=float),
+            np.asarray(state["tiers"], dtype=float),
         )
 
 

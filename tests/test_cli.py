@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -412,3 +413,14 @@ def test_the_real_thing_from_the_shell(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     row = json.loads(target.read_text("utf-8"))
     assert row["record"] == "CC(=O)Oc1ccccc1C(=O)O" and 1 < row["logp"] < 5
+
+
+def test_a_released_name_stands_where_a_folder_may(tmp_path, monkeypatch):
+    """`--model plans-diabetes`; a folder of the same name in the working directory comes first."""
+    from puji.commands.generate import load
+
+    assert load("plans", Path("plans-diabetes")).modality.setting.name == "diabetes"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plans-diabetes").mkdir()
+    with pytest.raises(Invalid):
+        load("plans", Path("plans-diabetes"))

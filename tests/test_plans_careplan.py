@@ -409,7 +409,7 @@ def test_codes_are_real():
 @pytest.mark.parametrize(
     ("one", "english", "chinese"),
     [
-        (order(), "ATC/A10AB04 10 U under the skin, now", "ATC/A10AB04 10 U 皮下注射，立即给药"),
+        (order(), "ATC/A10AB04 10 U under the skin, now", "ATC/A10AB04 10 U 皮下给药，立即给药"),
         (
             order(NORADRENALINE, 0.05, "ug/kg/min", "intravenous", minutes=240),
             "ATC/C01CA03 0.05 mcg/kg/min into a vein, now, for 4 h",

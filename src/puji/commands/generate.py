@@ -73,9 +73,9 @@ def load(name: str, folder: Path | None) -> Any:
     import puji
 
     modality_class(name)
-    if folder is not None:
-        registry.folder_of(folder)
-    model = puji.load(name if folder is None else folder)
+    chosen = name if folder is None else folder if folder.is_dir() else str(folder)  # a folder, or a released name
+    registry.folder_of(chosen)
+    model = puji.load(chosen)
     if model.modality.name != name:
         raise Invalid("checkpoint.modality", source=str(folder), found=model.modality.name, asked=name)
     return model

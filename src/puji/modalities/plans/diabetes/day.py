@@ -96,6 +96,8 @@ def drawn(usual: loop.Course, planned: loop.Course, kind: str = "svg", language:
         for course, name, colour in ((usual, "usual", figures.CYCLE[1]), (planned, "plan", figures.ACCENT)):
             told = translate(f"plans.day.{name}", language)
             top.plot(hours, course.glucose[0], color=colour, label=told)
+            eaten = hours[:-1][course.rescue[0] > 0]
+            top.plot(eaten, np.full(len(eaten), 0.03), "^", color=colour, transform=top.get_xaxis_transform())
             given = (course.basal + course.bolus)[0].reshape(-1, 3).mean(axis=1) * 60
             low.step(hours[:-1:3], given, where="post", color=colour, linewidth=1.3)
         for step in np.flatnonzero(usual.carbohydrate[0]):
@@ -127,7 +129,9 @@ def drawn(usual: loop.Course, planned: loop.Course, kind: str = "svg", language:
 def section(name: str, usual: loop.Course, planned: loop.Course) -> Section:
     """The day, for a page."""
     shares = {
-        kind: f"{metrics.scores(course)['in_range'][0]:.0f}" for kind, course in (("usual", usual), ("plan", planned))
+        f"{kind}{name}": f"{metrics.scores(course)[key][0]:.0f}"
+        for kind, course in (("usual", usual), ("plan", planned))
+        for name, key in (("", "in_range"), ("_low", "below_70"))
     }
     pictures = {language: str(drawn(usual, planned, language=language)) for language in LANGUAGES}
     figure = Figure(pictures, Text("plans.day.caption", {"patient": name, **shares}), wide=True)

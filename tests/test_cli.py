@@ -14,6 +14,8 @@ import polars
 import pytest
 
 import puji
+from puji import registry
+from puji.commands.generate import chosen
 from puji.errors import Invalid
 from puji.language import translate
 from puji.modalities.molecules.modality import Molecules
@@ -153,6 +155,13 @@ def test_a_model_of_another_modality_is_refused(run, stub, tmp_path):
     stub.modality = SimpleNamespace(name="plans")
     code, _, err = run("generate", "molecules", "--model", tmp_path)
     assert code == 2 and "plans" in err and "molecules" in err
+
+
+def test_a_released_model_is_chosen_by_its_name_unless_there_is_such_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert registry.folder_of(chosen(Path("plans-diabetes"))).parent == registry.CHECKPOINTS
+    Path("plans-diabetes").mkdir()
+    assert registry.folder_of(chosen(Path("plans-diabetes"))) == Path("plans-diabetes")
 
 
 # -- predict, explain, embed, evaluate ---------------------------------------------------------------------------------

@@ -328,6 +328,22 @@ def test_facts_that_cannot_be_read_are_refused(tmp_path):
     for told in ("[]", "{", '{"shoe": 4}', '{"observations": [{"code": "LOINC/2339-0"}]}'):
         path.write_text(told, "utf-8")
         assert "patient.json" in refused(load_facts, str(path)).source
+    for wrong in (
+        '"age": "old"',
+        '"age": -4',
+        '"age": 3, "age": 64',
+        '"weight": NaN',
+        '"pregnant": "no"',
+        '"allergies": "penicillin"',
+        '"observations": [1]',
+    ):
+        path.write_text("{" + wrong + "}", "utf-8")
+        told = refused(load_facts, str(path))
+        assert (
+            "patient.json" in told.source
+            and "plans." not in told.message("zh")
+            and told.reason in ("plans.safety.fact", "plans.facts.unreadable")
+        ), wrong
     path.write_text('{"current": [{"code": "ATC/B01AA03", "daily": "5 mg"}], "age": 4}', "utf-8")
     assert load_facts(str(path)).current[0].daily.value == 5
 

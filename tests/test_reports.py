@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from puji import registry
 from puji.errors import Invalid
 from puji.findings import findings
 from puji.language import LANGUAGES
@@ -143,6 +144,30 @@ def test_what_cannot_be_meant_is_refused(text, reason):
         tags.parsed(text)
     assert refused.value.reason == reason
     assert all(reason not in refused.value.message(language) for language in LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    "asked, reason",
+    [
+        ({"findings": ";; ；"}, "reports.no_findings"),
+        ({"findings": "normal; pneumonia"}, "reports.normal"),
+        ({"findings": "正常", "machine": "pneumonia=0.93"}, "reports.normal"),
+    ],
+)
+def test_normal_is_told_and_stands_alone(asked, reason):
+    with pytest.raises(Invalid) as refused:
+        Conditions(**asked)
+    assert refused.value.reason == reason
+    assert all(reason not in refused.value.message(language) for language in LANGUAGES)
+    assert Conditions(findings="normal", machine="pneumonia=0.2").given() == ()
+    assert Conditions(findings="normal; pneumothorax (absent)").given()[0].state == "absent"
+
+
+def test_an_indication_longer_than_the_context_is_refused():
+    model = registry.load("reports")
+    with pytest.raises(Invalid) as refused:
+        model.generate(1, seed=1, findings="normal", indication="cough " * 1000)
+    assert refused.value.reason == "model.header" and "1,00" in refused.value.message("en")
 
 
 def test_one_side_may_have_what_the_other_has_not():

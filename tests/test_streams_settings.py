@@ -63,6 +63,7 @@ def test_good_patients_are_taken_and_bad_ones_told_with_their_line(tmp_path, nam
         ({"basal": float("nan")}, "number"),
         ({"basal": 1e300}, "number"),
         ({"carbohydrate_ratio": "ten"}, "number"),
+        ({"carbohydrate_ratio": "-10"}, "value"),
         ({"carbohydrate_ratio": [10]}, "number"),
         ({"correction_factor": 2.8}, ""),  # mg/dl: possible, if unlikely; the unit is told in the header
         ({"correction_factor": 0.3}, "value"),

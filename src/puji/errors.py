@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from puji.language import translate
+from puji.language import Text, current
 
 
 class Invalid(Exception):
@@ -21,7 +21,7 @@ class Invalid(Exception):
     line : int or None
         Line (or record number) in the source, counted from 1.
     **details :
-        Values that the message names. Never the content of a patient's record.
+        Values that the message names; a `Text` is told in the language of the message. Never the content of a patient's record.
     """
 
     def __init__(self, reason: str, *, source: str = "", line: int | None = None, **details: Any) -> None:
@@ -43,7 +43,7 @@ class Invalid(Exception):
 
     def message(self, language: str | None = None) -> str:
         """What happened, for people, in ``language`` ("en", "zh"; default: the current one)."""
-        text = translate(self.reason, language, **self.details)
+        text = Text(self.reason, self.details).text(language or current())
         if (rows := self.details.get("rows", 1)) > 1:  # it stands for many
             text += f" (× {rows:,})"
         where = self.source if self.line is None else f"{self.source}:{self.line}"

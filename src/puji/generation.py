@@ -114,7 +114,7 @@ def _wave(
             rng = np.random.default_rng([batch.seed, attempt])
             tokens = model.modality.prompt(batch.conditions, rng)
             prompts[attempt] = tokens
-            ids, header = flow.encode(model.modality, model.vocabulary, tokens)
+            ids, header = model.encoded(tokens)
             yield Prompt(tuple(ids), seed=int(rng.integers(2**63)), header=header)
 
     room = model.modality.longest or model.network.config.max_position_embeddings

@@ -237,16 +237,23 @@ class Model(Generic[Record]):
             familiar = _per_token(tokens[-1]) >= limit
         return tokens[0], familiar
 
+    def encoded(self, tokens: Sequence[str]) -> flow.Encoded:
+        """What a record or a prompt says, as ids. Raises Invalid where what has to stay in view leaves no room for more."""
+        told, most = flow.encode(self.modality, self.vocabulary, tokens), self.network.config.max_position_embeddings
+        if told.header >= most:
+            raise Invalid("model.header", n=told.header, most=most - 1)
+        return told
+
     def compare(self, candidates: Sequence[Candidate]) -> np.ndarray:
         """Natural-log likelihood of each continuation after its prompt, shape (len(candidates),)."""
-        prompts = [flow.encode(self.modality, self.vocabulary, one.prompt) for one in candidates]
+        prompts = [self.encoded(one.prompt) for one in candidates]
         continuations = [self.vocabulary.encode(one.continuation) for one in candidates]
         pairs = [(ids, continuation) for (ids, _), continuation in zip(prompts, continuations, strict=True)]
         return score.score(self.network, pairs, headers=[header for _, header in prompts])
 
     def _sample(self, question: Futures, seed: int) -> tuple[Mapping[str, Estimate], float]:
         """The answer, and the share of futures that came to a dead end or to no end: they say nothing and do not count."""
-        start, header = flow.encode(self.modality, self.vocabulary, question.prompt)
+        start, header = self.encoded(question.prompt)
         prompts = (Prompt(tuple(start), seed=seed * 2**32 + row, header=header) for row in range(question.n))
         clocks = [question.clock() for _ in range(question.n)]
         decoded = flow.decode(
@@ -277,7 +284,7 @@ class Model(Generic[Record]):
 
     def _token_likelihoods(self, bodies: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Natural log of the probability of each id of each body after those before it; 0 for the first."""
-        told = [flow.encode(self.modality, self.vocabulary, tokens) for tokens in bodies]
+        told = [self.encoded(tokens) for tokens in bodies]
         return score.token_logprobs(self.network, [ids for ids, _ in told], headers=[header for _, header in told])
 
     def measure_familiarity(self, records: Sequence[Record], seed: int = 0) -> None:
@@ -350,7 +357,7 @@ class Model(Generic[Record]):
     def embed(self, records: Sequence[Record | str] | str) -> np.ndarray:
         """Mean of the last hidden states over each record's tokens, shape (len(records), width)."""
         known = [self.record(record) for record in _several(records)]
-        told = [flow.encode(self.modality, self.vocabulary, self.modality.encode(record)) for record in known]
+        told = [self.encoded(self.modality.encode(record)) for record in known]
         return score.embed(self.network, [ids for ids, _ in told], headers=[header for _, header in told])
 
     # -- records and files -------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def generate_command(name: str) -> Command:
 
 
 def model_option() -> click.Option:
-    """``--model``: a folder instead of the shipped weights."""
+    """``--model``: a folder, or the name of a released model, instead of the shipped weights."""
     return option("--model", kind=PATH, metavar="cli.metavar.folder")
 
 
@@ -69,16 +69,21 @@ def out_records(name: str) -> click.Option:
 
 
 def load(name: str, folder: Path | None) -> Any:
-    """The model of the modality ``name``: the shipped one, or that in ``folder``. Raises Invalid."""
+    """The model of the modality ``name``: the shipped one, or that of `chosen`. Raises Invalid."""
     import puji
 
     modality_class(name)
-    chosen = name if folder is None else folder if folder.is_dir() else str(folder)  # a folder, or a released name
-    registry.folder_of(chosen)
-    model = puji.load(chosen)
+    if folder is not None:
+        registry.folder_of(chosen(folder))
+    model = puji.load(name if folder is None else chosen(folder))
     if model.modality.name != name:
         raise Invalid("checkpoint.modality", source=str(folder), found=model.modality.name, asked=name)
     return model
+
+
+def chosen(folder: Path) -> str | Path:
+    """What ``--model`` means: the folder where there is one, else the released model of that name (plans-diabetes)."""
+    return folder if folder.is_dir() else str(folder)
 
 
 def known_endings(modality: Any) -> list[str]:

@@ -9,7 +9,7 @@ import click
 
 from puji import registry
 from puji.commands.fields import entries, summaries
-from puji.commands.generate import load, model_option
+from puji.commands.generate import chosen, load, model_option
 from puji.commands.interface import PATH, SEED, Command, option
 from puji.commands.output import FORMATS, check_folder, note, print_table, rows_to, shown
 from puji.errors import Invalid
@@ -38,7 +38,7 @@ def card_command(name: str) -> Command:
     def run(model: Path | None) -> None:
         for key, value in flat(load(name, model).card):
             click.echo(f"{label(key, f'cli.card.{key}')}{translate('cli.colon')}{shown(value)}")
-        note("cli.card_page", path=registry.folder_of(model or name) / "README.md")
+        note("cli.card_page", path=registry.folder_of(chosen(model) if model else name) / "README.md")
 
     return Command(name, "cli.card", run, [model_option()])
 

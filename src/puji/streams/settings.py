@@ -157,8 +157,8 @@ def _number(name: str, told: Any) -> float:
     least, most = LIMITS[name]
     try:
         if isinstance(told, str):
-            quantity = Quantity.read(told)
-            value = exact(quantity.value)
+            quantity = Quantity.read(told.removeprefix("-"))
+            value = exact(quantity.value) * (-1 if told.startswith("-") else 1)
             if name == "correction_factor" and quantity.unit != "1":
                 value = converted(value, quantity.unit, UNITS[name], "glucose")
             elif quantity.unit != "1":

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from puji.errors import Invalid
-from puji.language import current
+from puji.language import Text, current
 from puji.modalities.plans.conditions import Ask
 from puji.modalities.plans.plan import Alternative, Branch, Maker, Names, Order, Outcome, Plan, Step, Support, Verdict
 from puji.modalities.plans.safety import Current, Facts, Given, Observation, Safety
+from puji.modalities.plans.safety.facts import checked_facts
+from puji.modalities.plans.safety.rules import once
 from puji.modalities.plans.setting import Setting
 from puji.modalities.plans.units import Quantity
 from puji.modalities.plans.value import SHRINK, Estimates, ranked
@@ -162,38 +164,52 @@ def load_facts(path: str | None) -> Facts:
     """The patient's facts from a JSON file, with the fields of `Facts`; doses as "5 ug/kg/min". None: nothing is
     known.
 
-    Raises Invalid for a file that is none.
+    Raises Invalid for a file that is none, and for a fact that cannot be: vetoed later, it would pass for a plan without
+    a recommendation.
     """
     if path is None:
         return Facts()
     try:
-        told = json.loads(Path(path).read_text("utf-8-sig"))
+        told = json.loads(Path(path).read_text("utf-8-sig"), object_pairs_hook=once)
         if not isinstance(told, dict):
-            raise TypeError("no object")
+            raise Invalid("plans.facts.object")
         plain: dict[str, Any] = {key: value for key, value in told.items() if key in ("age", "weight", "pregnant")}
         lists: dict[str, Any] = {
-            key: tuple(told[key]) for key in ("allergies", "conditions") if told.get(key) is not None
+            key: _each(key, told[key], read) for key, read in LISTS.items() if told.get(key) is not None
         }
-        more: dict[str, Any] = {}
-        if told.get("current") is not None:
-            more["current"] = tuple(Current(one["code"], _quantity(one.get("daily"))) for one in told["current"])
-        if told.get("given") is not None:
-            more["given"] = tuple(Given(**{**one, "dose": Quantity.read(one["dose"])}) for one in told["given"])
-        if told.get("observations") is not None:
-            more["observations"] = tuple(
-                Observation(one["code"], Quantity.read(one["value"]), one["age"]) for one in told["observations"]
-            )
-        known = {"age", "weight", "pregnant", "allergies", "conditions", "current", "given", "observations"}
+        known = {"age", "weight", "pregnant", *LISTS}
         if unknown := sorted(set(told) - known):
             raise Invalid("plans.facts.unknown", field=str(unknown[0])[:40], known=", ".join(sorted(known)))
-        return Facts(**plain, **lists, **more)
+        return checked_facts(Facts(**plain, **lists))
     except Invalid as refusal:
-        raise refusal.at(path, None) from refusal
+        details: dict[str, Any] = {
+            name: Text(value) if name == "fact" else value for name, value in refusal.details.items()
+        }
+        raise Invalid(refusal.reason, source=path, **details) from refusal
     except OSError as error:
         raise Invalid("read.failed", source=path, why=error.strerror or str(error)) from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid("plans.facts.unreadable", source=path, why=str(error)[:200]) from error
 
 
 def _quantity(told: str | None) -> Quantity | None:
     return None if told is None else Quantity.read(told)
+
+
+def _each(key: str, told: Any, read: Callable[[Any], Any]) -> tuple[Any, ...]:
+    try:
+        if not isinstance(told, list):
+            raise TypeError("no list")
+        return tuple(map(read, told))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Invalid("plans.safety.fact", fact=f"plans.fact.{key}") from error
+
+
+LISTS: Mapping[str, Callable[[Any], Any]] = {
+    "allergies": lambda one: one,
+    "conditions": lambda one: one,
+    "current": lambda one: Current(one["code"], _quantity(one.get("daily"))),
+    "given": lambda one: Given(**{**one, "dose": Quantity.read(one["dose"])}),
+    "observations": lambda one: Observation(one["code"], Quantity.read(one["value"]), one["age"]),
+}
+"""Facts that are lists in a file, and how one of theirs is read."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from puji.errors import Invalid
+from puji.findings import named
 from puji.modalities.reports.report import Given
-from puji.modalities.reports.tags import check_given, from_machine, parsed
+from puji.modalities.reports.tags import check_given, from_machine, parsed, says_normal
 from puji.modalities.reports.words import cleaned
 
 MOST_DRAFTS = 256
@@ -35,10 +36,18 @@ class Conditions(BaseModel):
     @classmethod
     def _found(cls, value: str | None, info: Any) -> str | None:
         if value is not None:
-            if not value.strip():
+            if not value.strip(" \t\r\n;；"):
                 raise Invalid("reports.no_findings", source=f"--{info.field_name}")
             (parsed if info.field_name == "findings" else from_machine)(value)
         return value
+
+    @model_validator(mode="after")
+    def _normal(self) -> Conditions:
+        """Raises Invalid where a person says that all is normal, and something is found: neither is dropped in silence."""
+        found = [one for one in self.given() or () if one.state != "absent"] if says_normal(self.findings or "") else []
+        if found:
+            raise Invalid("reports.normal", source="--findings", finding=named(found[0].name))
+        return self
 
     @field_validator("indication", mode="before")
     @classmethod

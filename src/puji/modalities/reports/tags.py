@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from puji.errors import Invalid
-from puji.findings import canonical, findings
+from puji.findings import canonical, findings, named
 from puji.modalities.reports.labeller import STATES, Mention, State, findings_of, lexicon, mentions, within
 from puji.modalities.reports.report import Given
 from puji.modality import Estimate
@@ -115,16 +115,23 @@ def named_by(given: Given) -> frozenset[str]:
     return frozenset(told)
 
 
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[;；\n]", text) if part.strip()]
+
+
+def says_normal(text: str) -> bool:
+    """Whether one of the findings, as a person writes them, is that nothing was found."""
+    return any(part.lower() in NORMAL for part in _parts(text))
+
+
 def parsed(text: str) -> tuple[Given, ...]:
     """Findings as a person writes them, separated by semicolons or line breaks.
 
     "normal" is none. Raises Invalid for one that is not understood at all, and for one that is given as present and as absent.
     """
     found: list[Given] = []
-    for part in re.split(r"[;；\n]", text):
-        if not part.strip():
-            continue
-        body, state = _state(part.strip())
+    for part in _parts(text):
+        body, state = _state(part)
         name, *qualifiers = (piece.strip() for piece in re.split(r"[/／]", body))
         if name.lower() in NORMAL:
             continue
@@ -149,16 +156,14 @@ def from_machine(text: str) -> tuple[Given, ...]:
     Raises Invalid for one without a probability from 0 to 1.
     """
     found = []
-    for part in re.split(r"[;；\n]", text):
-        if not part.strip():
-            continue
+    for part in _parts(text):
         name, _, number = part.rpartition("=")
         try:
             share = float(number)
         except ValueError:
             share = -1.0
         if not name.strip() or not 0 <= share <= 1:
-            raise Invalid("reports.machine", source="--machine", value=part.strip()[:40])
+            raise Invalid("reports.machine", source="--machine", value=part[:40])
         for one in parsed(name):
             if share >= LIKELY:
                 found.append(replace(one, source="machine", probability=share))
@@ -207,7 +212,7 @@ def check_given(given: Iterable[Given]) -> None:
     for key, name in present.items():
         for other, sides in absent:
             if other == name and (not sides or not key[1] or sides & key[1]):
-                raise Invalid("reports.contradictory", source="--findings", finding=name)
+                raise Invalid("reports.contradictory", source="--findings", finding=named(name))
 
 
 def sides_of(qualifiers: Iterable[str]) -> frozenset[str]:

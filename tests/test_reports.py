@@ -515,3 +515,17 @@ def test_a_state_behind_a_stroke_is_one_and_may_contradict():
     assert tags.parsed("pneumothorax/absent") == tags.parsed("pneumothorax (absent)")
     with pytest.raises(Invalid):
         tags.parsed("pneumothorax; pneumothorax/absent")
+
+
+def test_an_operation_that_nobody_told_of_is_taken_out():
+    drafts = [
+        Report(findings="The patient is status post median sternotomy and CABG."),
+        Report(findings="The patient is status post median sternotomy and CABG."),
+        Report(findings="The patient is status post CABG. The hilar contours are normal."),
+    ]
+    place, draft = drafted(drafts, (), "")
+    assert place == 2 and draft.findings == "The hilar contours are normal." and not draft.flags
+    assert drafted(drafts[:2], (), "")[1].flags == ("surgery",)  # nothing else is left to tell
+    assert "CABG" in drafted(drafts, (), "After CABG.")[1].findings
+    once_told = drafted(drafts, (Given("sternotomy", (), "present"),), "")[1]
+    assert "sternotomy" in once_told.findings

@@ -6,6 +6,7 @@ where none of them does, a sentence of ours, marked as such. What still does not
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,6 +21,12 @@ from puji.modalities.reports.words import joined, sentences, words
 
 OURS = "ours"
 """Flag of a sentence that no network wrote."""
+SURGERY = re.compile(
+    r"\b(?:status post|s/p|sternotom\w*|CABG|bypass|valve replacement|\w{4,}ectom(?:y|ies)|postoperative|post[- ]surgical)\b"
+    r"|术后|切除|搭桥|换瓣",
+    re.IGNORECASE,
+)
+"""An operation in the past, of which no finding tells: a draft may speak of it only where it was told."""
 CRITICAL = ("pneumothorax", "pneumomediastinum", "pneumoperitoneum", "tuberculosis")
 """Findings that somebody has to be told of at once; ours, no standard's."""
 
@@ -51,7 +58,12 @@ def drafted(
     """The place of the best of ``drafts`` (at least one), and the draft of ``given`` that is made of it, with what caused each
     sentence. ``language``: that of a sentence of ours; None: the draft's."""
     expected = Expected(given)
-    place, found = best(drafts, expected)
+    cut = [draft if not invents(draft.text, given, indication) else _without_surgery(draft) for draft in drafts]
+    usable = [number for number, draft in enumerate(cut) if draft.findings]
+    drafts = cut if usable else drafts
+    usable = usable or [*range(len(drafts))]
+    chosen_of, found = best([drafts[number] for number in usable], expected)
+    place = usable[chosen_of]
     chosen = replace(once(drafts[place]), given=tuple(given), indication=indication)
     ours: frozenset[str] = frozenset()
     if found.faults:
@@ -61,9 +73,24 @@ def drafted(
         *(f"missing:{name}" for name in left.missing),
         *(f"added:{name}" for name in left.added),
         *(f"contradicted:{name}" for name in left.contradicted),
+        *(("surgery",) if invents(chosen.text, given, indication) else ()),
     )
     told = lines(chosen, expected, ours)
     return place, replace(chosen, lines=told, flags=flags, repaired=bool(found.faults))
+
+
+def invents(text: str, given: Iterable[Given], indication: str) -> bool:
+    """Whether a draft tells of an operation that neither the findings nor the indication tell of."""
+    told = (indication, *(one.name for one in given), *(word for one in given for word in one.qualifiers))
+    return bool(SURGERY.search(text)) and not SURGERY.search("; ".join(told))
+
+
+def _without_surgery(report: Report) -> Report:
+    findings, impression = (
+        joined([one for one in sentences(text) if not SURGERY.search(one)])
+        for text in (report.findings, report.impression)
+    )
+    return replace(report, findings=findings, impression=impression)
 
 
 def once(report: Report) -> Report:

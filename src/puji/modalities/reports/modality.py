@@ -16,7 +16,7 @@ from puji.modalities.reports import conditions, views
 from puji.modalities.reports.check import Expected
 from puji.modalities.reports.compose import Statement, statements
 from puji.modalities.reports.data import get_iu_xray, get_synthetic_cxr
-from puji.modalities.reports.drafting import agreement, critical, drafted
+from puji.modalities.reports.drafting import agreement, critical, drafted, invents
 from puji.modalities.reports.grammar import ReportGrammar
 from puji.modalities.reports.read import by_headings, read
 from puji.modalities.reports.report import Given, Report, checked, revived
@@ -154,6 +154,8 @@ class Reports(Modality[Report]):
             found = Expected(given).check(record.text)
             if found.faults:
                 raise Invalid("reports.disagrees", finding=(found.missing + found.added + found.contradicted)[0])
+            if invents(record.text, given, wanted.indication or ""):
+                raise Invalid("reports.flag.surgery")
         return record
 
     def distance(self, record: Report, other: Report) -> float:

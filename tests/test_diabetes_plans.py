@@ -257,3 +257,18 @@ def test_from_logs_to_a_plan(tmp_path):
     # Who does not know the patient's usual doses recommends none.
     answer = model.predict(model.modality.parse("110 100 ? ? 12 -"), unfamiliar="answer")
     assert answer.estimates.plan.abstained == "plans.abstained.no_orders"
+
+
+def test_the_page_of_a_day_refuses_other_models_and_seeds(tmp_path, monkeypatch, capsys):
+    for words, says in (
+        (["plans", "child#009", "a.html"], "type-1 diabetes"),
+        (["names", "child#009", "a.html"], "type-1 diabetes"),
+        (["plans-diabetes", "child#009", "a.html", "--seed", "-1"], "--seed"),
+    ):
+        monkeypatch.setattr(
+            "sys.argv", ["day", *(str(tmp_path / word) if word == "a.html" else word for word in words)]
+        )
+        with pytest.raises(SystemExit):
+            day.main()
+        assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

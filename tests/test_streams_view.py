@@ -28,7 +28,7 @@ def service(tmp_path):
                 take(one, glucose(minutes, value, name), patient=name)
     take(one, b"garbage", patient="calm")
     tick(one)
-    state = SimpleNamespace(connected=True, sent=7)
+    state = SimpleNamespace(connected=True, why="", sent=7)
     return SimpleNamespace(monitor=one, state=state, link=SimpleNamespace(address=Address()))
 
 
@@ -107,6 +107,19 @@ def test_alerts_as_lines_come_once(service):
     lines = stream.getvalue().splitlines()
     assert sorted(line.split("  ")[1] for line in lines) == ["high", "low", "silent"]
     assert any(line.endswith("Glucose low: 60 mg/dL") for line in lines)
+
+
+def test_a_broker_that_cannot_be_reached_is_told_once_as_a_line(service):
+    stream = io.StringIO()
+    with view.Lines(service, stream) as write:
+        write()
+        service.state.connected, service.state.why = False, "b:1883"
+        write()
+        write()
+        service.state.connected, service.state.why = True, ""
+        write()
+    told = [line for line in stream.getvalue().splitlines() if "connect" in line]
+    assert told == ["no connection to the broker, trying again", "connected"]
 
 
 REFUSED = [

@@ -271,17 +271,22 @@ class LiveView:
 
 
 class Lines:
-    """A line for each alert that begins, where no terminal shows a table."""
+    """A line for each alert that begins, and for each connection that is lost or there again, where no terminal shows a table."""
 
     def __init__(self, service: Service, stream: TextIO) -> None:
         self._service, self._stream = service, stream
         self._known: set[str] = set()
+        self._lost = False
 
     def __enter__(self) -> Callable[[], None]:
         return self.write
 
     def write(self) -> None:
         """Write what is new."""
+        state = self._service.state
+        if self._lost != (bool(state.why) and not state.connected):
+            self._lost = not self._lost
+            self._stream.write(translate("streams.view.lost" if self._lost else "streams.view.connected") + "\n")
         on = {
             alert.id: (name, alert)
             for name, found in self._service.monitor.patients.items()

@@ -64,9 +64,9 @@ class Watched(Guarded):
 def lived(model: Any, name: str, seed: int, least: int = 20) -> tuple[loop.Course, loop.Course, Plan]:
     """A day of one patient under basal-bolus and under the plan, which knows two weeks of the patient's own care, and the plan at
     the first announced meal."""
+    if model.modality.name != "plans" or model.modality.rules is None or model.modality.setting.name != "diabetes":
+        raise Invalid("plans.day.model")
     rules = model.modality.rules
-    if rules is None or model.modality.setting.name != "diabetes":
-        raise Invalid("plans.setting.unknown", source=model.modality.setting.name, known="diabetes")
     people, seeds = patients([name]), np.array([seed])
     meals = scenario.announce(scenario.quarters(scenario.random(seeds)), seeds, care.ERROR)
 
@@ -138,13 +138,20 @@ def section(name: str, usual: loop.Course, planned: loop.Course) -> Section:
     return Section(Text("plans.section.day"), Text("plans.section.day.note"), [figure])
 
 
+def natural(text: str) -> int:
+    """A whole number from 0 on. Raises ValueError for another."""
+    if (number := int(text)) < 0:
+        raise ValueError("below 0")
+    return number
+
+
 def main() -> None:
     """Write the page that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="checkpoint folder, or the name of a released model")
     parser.add_argument("patient", choices=names(), metavar="patient", help="adult#001 ... child#010")
     parser.add_argument("page", type=Path, help="HTML file to write")
-    parser.add_argument("--seed", type=int, default=0, help="of the day")
+    parser.add_argument("--seed", type=natural, default=0, help="of the day")
     parser.add_argument("--language", choices=LANGUAGES, default=None)
     asked = parser.parse_args()
     try:

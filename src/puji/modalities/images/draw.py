@@ -112,6 +112,8 @@ def answered(
         panels[2].set_yticks(range(len(names)), [named(name, language) for name in names])
         panels[2].set_xlim(0, 1)
         panels[2].set_title(translate("images.figure.probability" if names else "images.figure.no_answer", language))
+        if not names:
+            panels[2].set_axis_off()
         return figures.drawn(figure, kind)
 
 

@@ -128,7 +128,7 @@ class Calculated(control.Controller):
 
 def adjusted(people: Patients, announced: bool = True) -> Therapy:
     """The settings that two weeks of each patient's care tell, in which meals were announced as they will be."""
-    return Therapy.of(people).responding(care.estimated(people, HISTORY, announced))
+    return care.adjusted(people, HISTORY, announced)
 
 
 def live(

@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks import common
+from benchmarks.report_tables import table
 
 PAGES = {"en": Path(__file__).parent.parent / "README.md", "zh": Path(__file__).parent.parent / "README.zh.md"}
 BEGIN, END = "<!-- measured: python -m benchmarks.report -->", "<!-- end -->"
@@ -47,7 +48,7 @@ def measured(language: str) -> str:
     """The table and what should be said of it, in ``language``."""
     quality, sampling, startup = (_results(suite) for suite in ("molecules_quality", "sampling", "startup"))
     raw, product, training = quality["raw"], quality["product"], quality["model"]["training"]
-    rows = [HEADS[language], ["---"] * 4]
+    rows: list[list[str]] = []
     for key, (english, chinese, published) in ROWS.items():
         ours = mean(row[key]["value"] for row in raw)
         name = english if language == "en" else chinese
@@ -66,7 +67,7 @@ def measured(language: str) -> str:
         rate=sampling["sequences_per_second"]["puji bfloat16"],
         times=sampling["times_generate"]["bfloat16"],
     )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{prose}"
+    return f"{table(HEADS[language], rows)}\n\n{prose}"
 
 
 TIMELINES = {
@@ -97,7 +98,7 @@ def timelines(language: str) -> str:
         return ""
     found, truth = _results("timelines_quality"), _results("timelines_truth")
     heads, prose, more = TIMELINES[language]
-    rows = [heads, ["---"] * len(heads)]
+    rows: list[list[str]] = []
     for place, top in enumerate((1, 5, 10)):
         ours, plain = (one[f"top{top}_excluded"] for one in (found["mean"], found["tables"]["age and sex"]))
         rows.append([f"top-{top}", f"{ours:.3f}", f"{plain:.3f}", f"{found['published'][AUTHORS][place]:.3f}"])
@@ -106,7 +107,7 @@ def timelines(language: str) -> str:
         minutes=mean(one["training"]["minutes"] for one in found["seeds"]),
         seeds=len(found["seeds"]),
     ) + more.format(share=truth["share"]["Puji"], slope=truth["slope"]["Puji"])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{told}"
+    return f"{table(heads, rows)}\n\n{told}"
 
 
 IMAGES = {
@@ -131,8 +132,7 @@ def images(language: str) -> str:
         return ""
     found = _results("images_quality")
     heads, ours, prose = IMAGES[language]
-    rows = [heads, ["---"] * len(heads)]
-    rows += [[name, f"{auc:.3f}", f"{accuracy:.3f}"] for name, (auc, accuracy) in found["rivals"].items()]
+    rows = [[name, f"{auc:.3f}", f"{accuracy:.3f}"] for name, (auc, accuracy) in found["rivals"].items()]
     mine = [f"{found['mean'][key]:.3f}" for key in ("AUC", "accuracy")]
     rows.append([ours.format(seeds=len(found["seeds"])), *mine])
     drawn = found["generation"]["sets"]["generated"]
@@ -144,7 +144,7 @@ def images(language: str) -> str:
         tstr=drawn["TSTR AUC"]["value"],
         trtr=drawn["TRTR AUC"]["value"],
     )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{told}"
+    return f"{table(heads, rows)}\n\n{told}"
 
 
 PLANS = {
@@ -175,7 +175,7 @@ def plans(language: str) -> str:
         return ""
     found = _results("diabetes")
     heads, groups, names, prose, more = PLANS[language]
-    rows = [heads, ["---"] * len(heads)]
+    rows: list[list[str]] = []
     for group, called in groups.items():
         for name, shown in names.items():
             one = found["announced"]["rows"][name][group]
@@ -192,7 +192,7 @@ def plans(language: str) -> str:
     )
     if common.read("sepsis") is not None:
         told += _sepsis(more)
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{told}"
+    return f"{table(heads, rows)}\n\n{told}"
 
 
 def _sepsis(prose: str) -> str:

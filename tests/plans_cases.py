@@ -6,11 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 
+from puji.modalities.plans.episode import Episode
+from puji.modalities.plans.episode import Step as Taken
+from puji.modalities.plans.modality import Plans
 from puji.modalities.plans.plan import Alternative, Branch, Driver, Maker, Order, Outcome, Plan, Step, Support
 from puji.modalities.plans.safety import Facts, Given, Observation, Rules, Safety, load_rules
 from puji.modalities.plans.safety.rules import EXAMPLE, parsed_rules
 from puji.modalities.plans.units import Quantity
 from puji.modality import Estimate
+from puji.model import Model
+from puji.training import fresh
 
 LISPRO, REGULAR, GLARGINE = "ATC/A10AB04", "ATC/A10AB01", "ATC/A10AE04"
 WARFARIN, IBUPROFEN, AMOXICILLIN, CEFAZOLIN = "ATC/B01AA03", "ATC/M01AE01", "ATC/J01CA04", "ATC/J01DB04"
@@ -173,3 +178,15 @@ def an_infusion() -> Plan:
         "names": names,
     }
     return a_plan(patient="Patient/icu-7", **told)
+
+
+def untrained() -> Model[Episode]:
+    """A model of thirty small courses of sepsis that has learned its states and nothing else."""
+    modality = Plans()
+    records = [
+        Episode(str(i), tuple(Taken(str((i + j) % 9), (), str((i * 3 + j) % 25)) for j in range(4)), "survived")
+        for i in range(30)
+    ]
+    modality.learn(records)
+    modality.prepare(records)
+    return fresh(modality, records, "nano", 0)

@@ -159,9 +159,9 @@ def test_a_model_of_another_modality_is_refused(run, stub, tmp_path):
 
 def test_a_released_model_is_chosen_by_its_name_unless_there_is_such_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert registry.folder_of(chosen(Path("plans-diabetes"))).parent == registry.CHECKPOINTS
+    assert registry.folder_of(chosen("molecules", Path("plans-diabetes"))).parent == registry.CHECKPOINTS
     Path("plans-diabetes").mkdir()
-    assert registry.folder_of(chosen(Path("plans-diabetes"))) == Path("plans-diabetes")
+    assert registry.folder_of(chosen("molecules", Path("plans-diabetes"))) == Path("plans-diabetes")
 
 
 # -- predict, explain, embed, evaluate ---------------------------------------------------------------------------------

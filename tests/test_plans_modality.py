@@ -25,7 +25,8 @@ from puji.modalities.plans.setting import load_setting, parsed_setting
 from puji.modalities.plans.tokens import body, parsed
 from puji.modalities.plans.value import Decisions, Estimates, prompt, reckoned
 from puji.modality import END, Candidates
-from puji.training import fresh
+
+from .plans_cases import untrained
 
 PUMP = {
     "name": "pump",
@@ -402,14 +403,8 @@ def test_what_may_follow_is_told_by_how_the_patient_responds():
 
 
 def test_all_at_once_the_network_says_what_it_says_of_each():
-    modality = Plans()
-    records = [
-        Episode(str(i), tuple(Step(str((i + j) % 9), (), str((i * 3 + j) % 25)) for j in range(4)), "survived")
-        for i in range(30)
-    ]
-    modality.learn(records)
-    modality.prepare(records)
-    model = fresh(modality, records, "nano", 0)
+    model = untrained()
+    modality = model.modality
     every = [Episode("", (Step(state),)) for state in (*modality.book.states, "never met", "nor this one")]
     prompts = [prompt(modality.book, one, 0) for one in every]
     kinds = [modality.book.kind(one, one.steps[0]) for one in every]

@@ -24,7 +24,8 @@ from puji.modalities.plans.modality import Plans
 from puji.modalities.plans.setting import load_setting
 from puji.modalities.plans.value import Decisions, Estimates, reckoned
 from puji.modality import END
-from puji.training import fresh
+
+from .plans_cases import untrained
 
 
 def of(records: list[Episode], wanted: int = 2) -> tuple[Book, Decisions]:
@@ -114,14 +115,8 @@ def test_tiers_are_kept_with_the_book():
 
 def test_a_question_and_all_states_at_once_are_answered_alike():
     """The slow way, candidates whose likelihoods come one by one, says what the fast one does."""
-    modality = Plans()
-    records = [
-        Episode(str(i), tuple(Step(str((i + j) % 9), (), str((i * 3 + j) % 25)) for j in range(4)), "survived")
-        for i in range(30)
-    ]
-    modality.learn(records)
-    modality.prepare(records)
-    model = fresh(modality, records, "nano", 0)
+    model = untrained()
+    modality = model.modality
     modality.decisions = 50_000.0
     modality.book.tiers = np.array([0.5])
     found = modality.estimates(model, [["<plan>", "<s:3>"]], [["<plan>", "<s:3>"]])

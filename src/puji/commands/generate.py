@@ -73,16 +73,19 @@ def load(name: str, folder: Path | None) -> Any:
     import puji
 
     modality_class(name)
-    if folder is not None:
-        registry.folder_of(chosen(folder))
-    model = puji.load(name if folder is None else chosen(folder))
+    wanted = chosen(name, folder)
+    registry.folder_of(wanted)
+    model = puji.load(wanted)
     if model.modality.name != name:
         raise Invalid("checkpoint.modality", source=str(folder), found=model.modality.name, asked=name)
     return model
 
 
-def chosen(folder: Path) -> str | Path:
-    """What ``--model`` means: the folder where there is one, else the released model of that name (plans-diabetes)."""
+def chosen(name: str, folder: Path | None) -> str | Path:
+    """The model that is meant: the released one of the modality ``name``, or what ``--model`` says: the folder where there is
+    one, else the released model of that name (plans-diabetes)."""
+    if folder is None:
+        return name
     return folder if folder.is_dir() else str(folder)
 
 

@@ -38,7 +38,7 @@ def card_command(name: str) -> Command:
     def run(model: Path | None) -> None:
         for key, value in flat(load(name, model).card):
             click.echo(f"{label(key, f'cli.card.{key}')}{translate('cli.colon')}{shown(value)}")
-        note("cli.card_page", path=registry.folder_of(chosen(model) if model else name) / "README.md")
+        note("cli.card_page", path=registry.folder_of(chosen(name, model)) / "README.md")
 
     return Command(name, "cli.card", run, [model_option()])
 

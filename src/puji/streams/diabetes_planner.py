@@ -25,11 +25,9 @@ from puji.modalities.plans.careplan import bundle
 from puji.modalities.plans.diabetes.control import Dose
 from puji.modalities.plans.diabetes.doses import ACTIONS, COLUMNS, READINGS, Calculator, Therapy
 from puji.modalities.plans.diabetes.planning import plan_for
-from puji.modalities.plans.diabetes.safeguard import GLUCOSE as CODE
-from puji.modalities.plans.diabetes.safeguard import INSULIN, REMEMBERED, ROUTE
+from puji.modalities.plans.diabetes.safeguard import REMEMBERED, facts
 from puji.modalities.plans.plan import Maker, Plan
-from puji.modalities.plans.safety import Current, Facts, Given, Observation
-from puji.modalities.plans.units import Quantity
+from puji.modalities.plans.safety import Current
 from puji.streams.planner import Proposal
 from puji.streams.resources import SIMULATED
 from puji.streams.settings import Settings
@@ -105,10 +103,7 @@ class DiabetesPlanner:
         return Proposal(self._resource(found, window, known), brief(found), found.abstained or "")
 
     def _made(self, told: Settings, known: Known, now: datetime) -> Plan:
-        shown = Observation(CODE, Quantity(round(known.reading, 1), "mg/dL"), round(known.age, 2))
-        given = Given(INSULIN, Quantity(round(known.given, 4), "U"), 0.0, float(REMEMBERED), ROUTE)
         current = tuple(Current(code) for code in told.current)
-        facts = Facts(age=told.age, weight=told.weight, current=current, given=(given,), observations=(shown,))
         here = now if self.simulated else now.astimezone()
         minute = here.hour * 60 + here.minute
         return plan_for(
@@ -116,7 +111,7 @@ class DiabetesPlanner:
             known.calculator,
             known.announced,
             minute,
-            facts,
+            facts(told.age, told.weight, known.reading, known.given, round(known.age, 2), current),
             f"Patient/{told.patient}",
             known.counting,
             self.least,

@@ -70,10 +70,10 @@ class Settings:
 def virtual(chosen: Sequence[str], identifiers: Sequence[str]) -> dict[str, Settings]:
     """The settings of virtual patients (`puji.modalities.plans.diabetes.patients`), by the ``identifiers`` they go under.
 
-    Their correction factors are those that a clinic would have found in two weeks of their own care, see `care.estimated`.
+    Their correction factors are those that a clinic would have found in two weeks of their own care, see `care.adjusted`.
     """
     people = patients(chosen)
-    therapy = Therapy.of(people).responding(care.estimated(people, HISTORY))
+    therapy = care.adjusted(people, HISTORY)
     told = np.column_stack(
         [people.column("age"), people.column("BW"), therapy.basal * 60, therapy.ratio, therapy.factor]
     ).tolist()

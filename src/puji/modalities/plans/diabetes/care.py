@@ -148,6 +148,11 @@ def estimated(people: Patients, seed: int, counting: bool = True, care: Care | N
     return found[np.searchsorted(alone.rows, people.rows)]
 
 
+def adjusted(people: Patients, seed: int, counting: bool = True) -> Therapy:
+    """The settings of each row as two weeks of the patient's own care would have them, see `estimated`."""
+    return Therapy.of(people).responding(estimated(people, seed, counting))
+
+
 def episodes(
     trajectories: int,
     days: int = 2,

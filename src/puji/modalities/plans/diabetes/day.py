@@ -23,7 +23,7 @@ from puji.gallery import Figure, Section
 from puji.language import LANGUAGES, Text, current, translate
 from puji.modalities.plans.diabetes import care, loop, metrics, scenario
 from puji.modalities.plans.diabetes.control import BasalBolus, Controller, Dose
-from puji.modalities.plans.diabetes.doses import Calculator, Therapy
+from puji.modalities.plans.diabetes.doses import Calculator
 from puji.modalities.plans.diabetes.patients import names, patients
 from puji.modalities.plans.diabetes.planning import Planned, plan_for
 from puji.modalities.plans.diabetes.safeguard import REMEMBERED, Guarded
@@ -76,7 +76,7 @@ def lived(model: Any, name: str, seed: int, least: int = 20) -> tuple[loop.Cours
         return course, guarded
 
     usual, _ = day(BasalBolus(people))
-    therapy = Therapy.of(people).responding(care.estimated(people, HISTORY))
+    therapy = care.adjusted(people, HISTORY)
     planned, watched = day(Planned(therapy, model))
     moment = watched.moment
     if moment is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from puji.modalities.plans.diabetes.control import Controller, Dose
 from puji.modalities.plans.diabetes.doses import INTERVAL, Calculator, Therapy
 from puji.modalities.plans.diabetes.safeguard import INSULIN, ROUTE
 from puji.modalities.plans.episode import Episode, Step
-from puji.modalities.plans.plan import Maker, Plan
+from puji.modalities.plans.modality import maker
+from puji.modalities.plans.plan import Plan
 from puji.modalities.plans.safety import Facts
 from puji.modalities.plans.setting import Prescription, Setting
 from puji.modalities.plans.value import Estimates, prompt, ranked
@@ -110,14 +110,14 @@ def plan_for(
     found = asked(model, calculator.columns(meal, minute), COUNTING if counting else NOT_COUNTING)
     found = replace(found, support=np.where(calculator.possible(meal), found.support, 0.0))
     setting = ordered(modality.setting, calculator, meal)
-    names, maker = modality.setting.names(modality.rules), Maker("puji plans", version("puji"), "", "")
+    names = modality.setting.names(modality.rules)
     return advise.plan(
         setting,
         modality.safety,
         found,
         Ask(least=least),
         names=names,
-        maker=maker,
+        maker=maker(),
         patient=patient,
         facts=facts,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from puji.modalities.plans.diabetes.control import Controller, Dose
 from puji.modalities.plans.diabetes.patients import Patients
 from puji.modalities.plans.plan import Order
-from puji.modalities.plans.safety import Facts, Given, Observation, Rules, Safety
+from puji.modalities.plans.safety import Current, Facts, Given, Observation, Rules, Safety
 from puji.modalities.plans.units import Quantity
 
 INSULIN, ROUTE, GLUCOSE = "ATC/A10AB", "subcutaneous", "LOINC/99504-3"
@@ -27,6 +27,16 @@ CHANGED = 5.0
 """mg/dl: how far shown glucose may change before it is."""
 WAITING = 60
 """Minutes for which a vetoed bolus is asked for again."""
+
+
+def facts(
+    age: float, weight: float, reading: float, given: float, minutes: float = 0.0, current: tuple[Current, ...] = ()
+) -> Facts:
+    """What the rules may know of a patient: ``age``, years, ``weight``, kg, the sensor's last ``reading``, mg/dl, ``minutes``
+    ago, U ``given`` in the last `REMEMBERED` minutes, and the ``current`` medicines beside the pump's insulin."""
+    shown = Observation(GLUCOSE, Quantity(round(reading, 1), "mg/dL"), minutes)
+    before = Given(INSULIN, Quantity(round(given, 4), "U"), 0.0, float(REMEMBERED), ROUTE)
+    return Facts(age=age, weight=weight, current=current, given=(before,), observations=(shown,))
 
 
 class Guarded(Controller):
@@ -50,9 +60,7 @@ class Guarded(Controller):
 
     def facts(self, row: int, reading: float, given: float) -> Facts:
         """What the rules may know of a patient; ``given``: U in the last `REMEMBERED` minutes."""
-        shown = Observation(GLUCOSE, Quantity(round(reading, 1), "mg/dL"), 0.0)
-        before = Given(INSULIN, Quantity(round(given, 4), "U"), 0.0, float(REMEMBERED), ROUTE)
-        return Facts(age=self.age[row], weight=self.weight[row], current=(), given=(before,), observations=(shown,))
+        return facts(self.age[row], self.weight[row], reading, given)
 
     def dose(self, reading: np.ndarray, announced: np.ndarray, minute: int, interval: int) -> Dose:
         """What the rules let pass of what the inner controller asks for."""

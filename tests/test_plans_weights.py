@@ -60,7 +60,7 @@ def test_without_support_or_facts_nothing_is_recommended(model):
     assert plan(model, RARE).abstained == "plans.abstained.support"
     assert plan(model, PATIENT, least=100_000).abstained == "plans.abstained.support"
     blind = model.predict(PATIENT, unfamiliar="answer").estimates.plan
-    assert blind.abstained == "plans.abstained.vetoed"  # nobody knows whether this is an adult, or allergic
+    assert blind.abstained == "plans.abstained.facts"  # nobody knows whether this is an adult, or allergic
 
 
 def test_the_plan_is_fhir(model, tmp_path):
@@ -89,11 +89,13 @@ def test_an_unfamiliar_patient_gets_a_page_and_fhir_that_say_so(model, tmp_path)
 def test_a_recommendation_says_how_many_may_be_as_good(model):
     made = plan(model, PATIENT)
     least = made.chosen.outcome.estimate.value
-    rivals = [
-        one for one in made.alternatives if one.outcome.estimate.high >= least and one.verdict.outcome != "vetoed"
-    ]
-    assert rivals and expected(made, "en").startswith("more than 530 mL of fluid, no vasopressor; ")
-    assert f"{len(rivals)} of the alternatives may be as good" in expected(made, "en")
+    every = plan(model, PATIENT, alternatives=100).alternatives
+    rivals = [one for one in every if one.outcome.estimate.high >= least and one.verdict.outcome != "vetoed"]
+    assert expected(made, "en").startswith("more than 530 mL of fluid, no vasopressor; ")
+    # However few of them are told.
+    for told in (made, plan(model, PATIENT, alternatives=0)):
+        assert f"{len(rivals)} of the {len(every)} other actions" in expected(told, "en")
+    assert "in this state" in expected(made, "en")
 
 
 @pytest.fixture(scope="module")

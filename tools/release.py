@@ -3,6 +3,9 @@
 python tools/release.py runs/molecules molecules      weights, then card
 python tools/release.py runs/molecules molecules --with molecules --share 0.3
                                                       the weights' mean with those of another checkpoint, .3 of it
+python tools/release.py plans-diabetes plans-diabetes --declare
+                                                      the same weights with what the setting's file declares now: names, units,
+                                                      limits, safety rules
 python tools/release.py --card molecules              the card alone, after `make bench`
 """
 
@@ -20,6 +23,7 @@ import puji
 from puji.card import card
 from puji.engine import checkpoint
 from puji.files import atomic_write, sha256
+from puji.modalities.plans.setting import load_setting
 from puji.registry import CHECKPOINTS, INDEX
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
@@ -159,6 +163,31 @@ def average(model: puji.Model[Any], other: puji.Model[Any], share: float) -> Non
     model.provenance["average"] = {"with": told, "share": share}
 
 
+def declare(model: puji.Model[Any]) -> None:
+    """Let ``model``, of plans, have its setting as its file declares it now, where nothing that was learned depends on it."""
+    old, (new, rules) = model.modality.setting, load_setting(model.modality.setting.name)
+
+    def learned(setting: Any) -> Any:
+        columns = [(one.column, one.edges, one.bins) for one in setting.observed]
+        worth = {name: one.worth for name, one in setting.outcomes.items()}
+        told = setting.value.model_dump(exclude={"name", "unit"})
+        return (
+            columns,
+            [one.code for one in setting.actions],
+            worth,
+            told,
+            setting.codes,
+            setting.history,
+            setting.hours,
+        )
+
+    if learned(old) != learned(new):
+        raise SystemExit("the setting's file declares another setting now: train anew")
+    model.modality.setting = model.modality.book.setting = new
+    model.modality.rules = rules
+    model.modality.episodes = int(model.provenance["setup"]["episodes"])
+
+
 def main() -> None:
     """Parse the command line and release."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -167,6 +196,7 @@ def main() -> None:
     parser.add_argument("--card", action="store_true", help="only rewrite the card of a released checkpoint")
     parser.add_argument("--with", dest="other", help="a checkpoint with whose weights to average")
     parser.add_argument("--share", type=float, default=0.5, help="how much of the other's weights")
+    parser.add_argument("--declare", action="store_true", help="take what the setting's file declares now")
     asked = parser.parse_args()
     target = CHECKPOINTS / asked.name
     if not asked.card:
@@ -174,6 +204,8 @@ def main() -> None:
         model.name = asked.name
         if asked.other:
             average(model, puji.load(asked.other), asked.share)
+        if asked.declare:
+            declare(model)
         model.save(target, card="")
         names = [path.name for path in target.iterdir() if path.name != "README.md"]
         index = puji.shipped()

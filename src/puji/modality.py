@@ -438,6 +438,10 @@ class Modality(ABC, Generic[Record]):
         """MIME type -> picture of what `Model.predict` said about a record."""
         return {}
 
+    def remarks(self, record: Record, answer: Answer) -> list[str]:
+        """What people should read below the estimates of one record, in the current language."""
+        return []
+
     def tell_answers(self, pairs: Iterable[tuple[Record, Answer]], target: Path) -> Iterator[str]:
         """Answers in the field's own format, by the ending of ``target``, as pieces of text."""
         raise Invalid("write.format", source=str(target), formats=", ".join(self.answer_formats))

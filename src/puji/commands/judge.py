@@ -31,6 +31,7 @@ from puji.figures import ENDINGS, titled
 from puji.files import atomic_write, whole
 from puji.language import current, has_text, translate
 from puji.tables import TABLES, united
+from puji.units import shown as units_shown
 
 SHOWN = 20
 """Refused records that are told one by one; all are counted."""
@@ -201,12 +202,14 @@ def predict_command(name: str) -> Command:
                     else:
                         click.echo(f"{translate('cli.column.record')}  {shown(row['record'], name, 'record')}")
                         kept += estimate_rows(name, answer)
-                        alone = answer
+                        alone = one.record, answer
                 for row in united(kept):  # what is estimated may differ from record to record
                     rows.write(row)
                 refused.close()
             if alone is not None:
-                tell_notes(name, alone)
+                for text in loaded.modality.remarks(*alone):
+                    click.echo(text)
+                tell_notes(name, alone[1])
             elif silent:
                 note("cli.silent", silent=silent, total=refused.taken)
         if out is not None:
@@ -246,7 +249,7 @@ def answer_row(modality: Any, one: Given, answer: Any) -> dict[str, Any]:
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         if estimate.about is not None:
             row[f"{name}_about"] = estimate.about
-    notes = " ".join(translate(key) for key in answer.notes)
+    notes = " ".join([*modality.remarks(one.record, answer), *(translate(key) for key in answer.notes)])
     return {**row, "log_likelihood": answer.log_likelihood, "familiar": answer.familiar, "notes": notes}
 
 
@@ -264,12 +267,14 @@ def brief(row: Mapping[str, Any], answer: Any) -> dict[str, Any]:
 
 
 def estimate_rows(name: str, answer: Any) -> Iterator[dict[str, Any]]:
-    """One table row per estimate, for people who asked about one record."""
+    """One table row per estimate, for people who asked about one record; what none of them has is no column."""
     referring = any(estimate.about is not None for estimate in answer.estimates.values())
+    units = {key: units_shown(estimate.unit, current()) for key, estimate in answer.estimates.items()}
     for key, estimate in answer.estimates.items():
         told = modality_class(name).wording("predicted", key).text(current())
-        value = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "unit": estimate.unit}
-        yield {"predicted": told, **({"about": estimate.about} if referring else {}), **value}
+        value = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+        unit = {"unit": units[key]} if any(units.values()) else {}
+        yield {"predicted": told, **({"about": estimate.about} if referring else {}), **value, **unit}
 
 
 def explain_command(name: str) -> Command:

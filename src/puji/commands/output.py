@@ -20,6 +20,8 @@ from puji.language import current, has_text, label, translate
 from puji.tables import TABLES, ChosenRows, CsvRows, JsonRows, Rows, TableRows, plain, table
 
 FORMATS = one_of("table", "csv", "jsonl")
+SLIVER = 20
+"""Characters to which a column of text is folded at most."""
 
 
 def note(key: str, **details: Any) -> None:
@@ -155,8 +157,8 @@ def print_table(
 ) -> None:
     """Print ``rows`` of ``modality``; a single one is printed upright, a name and a value a line.
 
-    Columns that do not fit beside each other are left out and named below: a table folded to slivers helps nobody, unless all
-    of them were asked for (``folded``).
+    Columns that do not fit beside each other are left out and named below, unless all of them were asked for (``folded``) or the
+    widest text can be folded to `SLIVER` characters or more: a table folded to slivers helps nobody.
     """
     from rich import box
     from rich.console import Console
@@ -190,11 +192,11 @@ def print_table(
 def fitting(rows: Sequence[Mapping[str, Any]], width: int, modality: str = "") -> dict[str, int]:
     """The first columns of ``rows`` that fit beside each other in ``width`` characters, at least one, and their widths.
 
-    A heading may take two lines.
+    A heading may take two lines, and the cells of the widest column of text several, where all columns then fit.
     """
     from rich.cells import cell_len
 
-    found: dict[str, int] = {}
+    wanted: dict[str, int] = {}
     for name in rows[0]:
         told = heading(name, modality)
         # A long Chinese heading can be broken anywhere, one of four characters (eight cells) and others only between words.
@@ -202,6 +204,13 @@ def fitting(rows: Sequence[Mapping[str, Any]], width: int, modality: str = "") -
         needed = max(
             longest, (cell_len(told) + 1) // 2, *(cell_len(shown(row.get(name), modality, name)) for row in rows)
         )
+        wanted[name] = needed
+    widest = max(wanted, key=lambda name: (isinstance(rows[0].get(name), str), wanted[name]))
+    room = width - sum(needed + 3 for name, needed in wanted.items() if name != widest) - 3
+    if SLIVER <= room < wanted[widest] and isinstance(rows[0].get(widest), str):
+        wanted[widest] = room
+    found: dict[str, int] = {}
+    for name, needed in wanted.items():
         width -= needed + 3
         if found and width < 0:
             break

@@ -8,7 +8,7 @@ none, the plan says why.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,23 @@ from typing import Any
 import numpy as np
 
 from puji.errors import Invalid
-from puji.language import Text, current
+from puji.language import LANGUAGES, Text, current, translate
 from puji.modalities.plans.conditions import Ask
-from puji.modalities.plans.plan import Alternative, Branch, Maker, Names, Order, Outcome, Plan, Step, Support, Verdict
-from puji.modalities.plans.safety import Current, Facts, Given, Observation, Safety
+from puji.modalities.plans.plan import (
+    Alternative,
+    Branch,
+    Maker,
+    Names,
+    Order,
+    Outcome,
+    Plan,
+    Step,
+    Support,
+    Verdict,
+    rivalled,
+)
+from puji.modalities.plans.safety import Current, Facts, Given, Observation, Rules, Safety
+from puji.modalities.plans.safety.case import Native, family
 from puji.modalities.plans.safety.facts import checked_facts
 from puji.modalities.plans.safety.rules import once
 from puji.modalities.plans.setting import Setting
@@ -89,15 +102,14 @@ def plan(
     """The plan at one state (row 0 of ``found``). ``follow``: what may follow the action with a place, see foresee.py.
     ``facts``: of the patient, in place of the file that ``ask`` names."""
     facts = load_facts(ask.patient) if facts is None else facts
-    options = considered(setting, found)
-    alternatives = [_judged(setting, safety, one, facts) for one in options]
-    pairs = list(zip(options, alternatives, strict=True))
+    pairs = weighed(setting, safety, found, facts)
+    alternatives = [alternative for _, alternative in pairs]
     passed = [pair for pair in pairs if pair[1].verdict.outcome != "vetoed"]
     allowed = [pair for pair in passed if pair[0].support.cases >= ask.least]
     base: dict[str, Any] = {"patient": patient, "made": made or datetime.now(UTC), "maker": maker, "names": names}
     ordered = any(one.orders for one in setting.actions)
     # An action without orders is never vetoed: that nobody told a patient's allergies must not stop the insulin.
-    missing = _missing(alternatives) if allowed and not allowed[0][1].proposed else None
+    missing = _missing(alternatives) if not passed or (allowed and not allowed[0][1].proposed) else ()
     if safety is None or not allowed or not ordered or missing:
         usual = sorted(alternatives, key=lambda one: -one.support.cases)
         told = tuple(usual[: ask.alternatives + 1])
@@ -105,10 +117,14 @@ def plan(
         why: Mapping[str, Any] = {}
         if safety is None:
             reason = "plans.abstained.no_rules"
-        elif not ordered:
+        elif not ordered and (passed or not pairs):
             reason = "plans.abstained.no_orders"
         elif missing:
-            reason, why = "plans.abstained.facts", {"fact": missing}
+            comma = {language: translate("plans.comma", language) for language in LANGUAGES}
+            told_facts = {
+                language: comma[language].join(translate(one, language) for one in missing) for language in LANGUAGES
+            }
+            reason, why = "plans.abstained.facts", {"fact": told_facts}
         elif passed or not pairs:
             reason, why = "plans.abstained.support", {"cases": f"{most:,}"}
         else:
@@ -117,21 +133,39 @@ def plan(
     best, chosen = allowed[0]
     # What the logs support comes before what they hardly hold, and both from the best on.
     listed = sorted(pairs, key=lambda pair: pair[0].support.cases < ask.least)
-    others = tuple(alternative for one, alternative in listed if one is not best)[: ask.alternatives]
+    others = tuple(alternative for one, alternative in listed if one is not best)
     return Plan(
-        **base, now=Step(chosen.verdict.orders, branches=follow(best.place)), chosen=chosen, alternatives=others
+        **base,
+        now=Step(chosen.verdict.orders, branches=follow(best.place)),
+        chosen=chosen,
+        alternatives=others[: ask.alternatives],
+        rivals=sum(rivalled(one, chosen) for one in others),
+        others=len(passed) - 1,
     )
 
 
-def _missing(alternatives: list[Alternative]) -> Any:
-    """A fact that the safety rules ask for and nobody told; None where there is none."""
+def weighed(
+    setting: Setting, safety: Safety | None, found: Estimates, facts: Facts
+) -> list[tuple[Considered, Alternative]]:
+    """All actions that are considered, the best first, each with what the safety rules say of it."""
+    return [(one, _judged(setting, safety, one, facts)) for one in considered(setting, found)]
+
+
+def _missing(alternatives: list[Alternative]) -> tuple[Any, ...]:
+    """The facts that the safety rules ask for and nobody told."""
     findings = (finding for one in alternatives for finding in one.verdict.findings)
-    return next((one.details["fact"] for one in findings if one.reason == "plans.safety.missing"), None)
+    return tuple(dict.fromkeys(one.details["fact"] for one in findings if one.reason == "plans.safety.missing"))
 
 
 def _judged(setting: Setting, safety: Safety | None, one: Considered, facts: Facts) -> Alternative:
     proposed = orders(setting, one.place)
-    verdict = Verdict(proposed) if safety is None else safety.check(facts, proposed)
+    gives = tuple((gift.medicine, gift.route) for gift in setting.actions[one.place].gives)
+    if safety is None:
+        verdict = Verdict(proposed)
+    elif gives and not proposed:
+        verdict = safety.check_undosed(facts, gives)
+    else:
+        verdict = safety.check(facts, proposed)
     outcome = Outcome("value", one.estimate, setting.value.hours, setting.value.better)
     return Alternative(proposed, outcome, one.support, verdict, dict(setting.actions[one.place].name))  # type: ignore[arg-type]
 
@@ -141,31 +175,35 @@ def unfamiliar(names: Names, maker: Maker, patient: str) -> Plan:
     return Plan(patient, datetime.now(UTC), maker, abstained="plans.abstained.unfamiliar", names=names)
 
 
-def advice(setting: Setting, found: Estimates, made: Plan) -> Advice:
-    """What a plan says, as estimates by name: "recommended" where there is one, then each action by its code."""
+def advice(setting: Setting, pairs: Sequence[tuple[Considered, Alternative]], state: float, made: Plan) -> Advice:
+    """What a plan says, as estimates by name: "recommended" where there is one, then each action by its code, the best first and
+    those behind that the safety rules veto. ``pairs``: see `weighed`; ``state``: what logged care makes of it, a share."""
     told = Advice()
-    options = considered(setting, found)
-    for one in options:
+    for one, judged in sorted(pairs, key=lambda pair: pair[1].verdict.outcome == "vetoed"):
         action = setting.actions[one.place]
         name = action.name.get(current(), action.code)  # type: ignore[call-overload]
-        estimate = replace(one.estimate, about=f"{name} ({one.support.cases:,}; {100 * one.support.probability:.2g}%)")
+        about = f"{name} ({one.support.cases:,}; {100 * one.support.probability:.2g}%)"
+        if judged.verdict.outcome != "allowed":
+            effect = translate(f"plans.effect.{'veto' if judged.verdict.outcome == 'vetoed' else 'reduce'}")
+            about = translate("plans.semicolon").join((about, effect))
+        estimate = replace(one.estimate, about=about)
         if made.chosen is not None and "recommended" not in told and orders(setting, one.place) == made.chosen.proposed:
             told["recommended"] = estimate
         told[action.code] = estimate
     if "recommended" in told:
         told = Advice({"recommended": told["recommended"], **told})
-    state = setting.value.of(float(found.state[0]))
-    told["logged care"] = Estimate(state, state, state, setting.value.unit, 1.0)
+    value = setting.value.of(state)
+    told["logged care"] = Estimate(value, value, value, setting.value.unit, 1.0)
     told.plan = made
     return told
 
 
-def load_facts(path: str | None) -> Facts:
+def load_facts(path: str | None, rules: Rules | None = None) -> Facts:
     """The patient's facts from a JSON file, with the fields of `Facts`; doses as "5 ug/kg/min". None: nothing is
     known.
 
-    Raises Invalid for a file that is none, and for a fact that cannot be: vetoed later, it would pass for a plan without
-    a recommendation.
+    Raises Invalid for a file that is none, and for a fact that cannot be, or that the ``rules`` cannot compare with anything (a
+    mere name): vetoed later, it would pass for a plan without a recommendation, or pass silently where no rule asks for it.
     """
     if path is None:
         return Facts()
@@ -180,7 +218,7 @@ def load_facts(path: str | None) -> Facts:
         known = {"age", "weight", "pregnant", *LISTS}
         if unknown := sorted(set(told) - known):
             raise Invalid("plans.facts.unknown", field=str(unknown[0])[:40], known=", ".join(sorted(known)))
-        return checked_facts(Facts(**plain, **lists))
+        return _comparable(checked_facts(Facts(**plain, **lists)), rules)
     except Invalid as refusal:
         details: dict[str, Any] = {
             name: Text(value) if name == "fact" else value for name, value in refusal.details.items()
@@ -190,6 +228,25 @@ def load_facts(path: str | None) -> Facts:
         raise Invalid("read.failed", source=path, why=error.strerror or str(error)) from error
     except (ValueError, RecursionError) as error:
         raise Invalid("plans.facts.unreadable", source=path, why=str(error)[:200]) from error
+
+
+def _comparable(facts: Facts, rules: Rules | None) -> Facts:
+    """``facts``, if the rules know what each of their codes is."""
+    told: tuple[tuple[str, Native, Iterable[str]], ...] = (
+        ("allergies", "ATC", facts.allergies or ()),
+        ("conditions", "ICD10", facts.conditions or ()),
+        ("current", "ATC", (one.code for one in facts.current or ())),
+        ("given", "ATC", (one.code for one in facts.given or ())),
+    )
+    for fact, native, codes in told:
+        for code in codes:
+            if rules is not None and code not in rules.codes and family(code) != native:
+                name = code.removeprefix("LOCAL/")[:40]
+                raise Invalid("plans.facts.code", fact=f"plans.fact.{fact}", value=name, system=SYSTEMS[native])
+    return facts
+
+
+SYSTEMS: Mapping[Native, str] = {"ATC": "ATC (ATC/J01CA04)", "ICD10": "ICD-10 (ICD10/E11)"}
 
 
 def _quantity(told: str | None) -> Quantity | None:

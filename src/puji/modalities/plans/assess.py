@@ -15,6 +15,7 @@ from puji.modalities.plans.conditions import Ask
 from puji.modalities.plans.episode import Episode, returns
 from puji.modalities.plans.evaluation import Evaluation, Logged, evaluate
 from puji.modalities.plans.setting import Setting
+from puji.modalities.plans.units import unit_shown
 from puji.modalities.plans.value import Decisions, Estimates
 from puji.modality import Assessment, Metric
 from puji.resampling import resampled
@@ -78,7 +79,7 @@ def drawn(setting: Setting, made: Evaluation, care: Metric) -> list[Figure]:
     for language in LANGUAGES:
         with figures.canvas(WIDTH, HEIGHT) as figure:
             panel = figure.subplots()
-            scale, unit = (100, "%") if setting.value.unit == "" else (1, setting.value.unit)
+            scale, unit = (100, "%") if setting.value.unit == "" else (1, unit_shown(setting.value.unit, language))
             rows = {"logged care": care, "plan by fitted Q evaluation": made.fitted}
             rows["plan by importance sampling"] = made.weighted
             for place, one in enumerate(rows.values()):
@@ -91,6 +92,6 @@ def drawn(setting: Setting, made: Evaluation, care: Metric) -> list[Figure]:
             panel.margins(y=0.25)
             panel.grid(axis="y", visible=False)
             name: str = setting.value.name.get(language, "")  # type: ignore[call-overload]
-            panel.set_xlabel(f"{name}, {unit}")
+            panel.set_xlabel(f"{name}, {unit}" if unit else name)
             pictures[language] = str(figures.drawn(figure, "svg"))
     return [Figure(pictures, Text("plans.assess.figure"), wide=True)]

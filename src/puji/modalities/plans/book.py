@@ -150,8 +150,9 @@ class Book:
         return [PLAN, *self.known(episode), *self.observed(step)[:1]]
 
     def known(self, episode: Episode) -> list[str]:
-        """The features of a patient that were seen in training."""
-        return [feature_token(one) for one in episode.features if one in self.features]
+        """The features of a patient that were seen in training; where none is told, the one that the setting assumes."""
+        told = episode.features or ((self.setting.assumed,) if self.setting.assumed else ())
+        return [feature_token(one) for one in told if one in self.features]
 
     def seen(self, tokens: Sequence[str]) -> Step:
         """Inverse of `observed`. Raises Invalid."""

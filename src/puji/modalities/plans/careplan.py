@@ -126,7 +126,7 @@ def _later(plan: Plan, path: Sequence[Branch], language: str) -> dict[str, Any]:
 
 def _risk(plan: Plan, one: Alternative, place: int, language: str) -> dict[str, Any]:
     """``probabilityRange`` says in percent what an interval of a probability is; other quantities stand in the rationale."""
-    action, told = words.action(one.orders, plan, language), words.outcome(one.outcome, plan, language)
+    action, told = words.whole(one, one.orders, plan, language), words.outcome(one.outcome, plan, language)
     found = _base(plan, "RiskAssessment", f"{_key(plan)}-outcome-{place}", f"{action}: {told}", language)
     found |= {
         "status": "preliminary",
@@ -142,7 +142,7 @@ def _risk(plan: Plan, one: Alternative, place: int, language: str) -> dict[str, 
         prediction["probabilityRange"] = percent
     prediction["whenPeriod"] = {"start": _time(plan), "end": _time(plan, 60 * one.outcome.hours)}
     prediction["rationale"] = told
-    notes = [words.support(one, language), translate(f"plans.outcome.{one.verdict.outcome}", language)]
+    notes = [words.support(one, plan, language), translate(f"plans.outcome.{one.verdict.outcome}", language)]
     return {**found, "prediction": [prediction], "mitigation": action, "note": [{"text": text} for text in notes]}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from matplotlib.axes import Axes
 
 from puji import figures
@@ -63,7 +65,7 @@ def _intervals(panel: Axes, plan: Plan, shown: list[Alternative], labels: list[s
         told = {
             "name": plan.name(outcome.name, language),
             "within": words.duration(60 * outcome.hours, language),
-            "unit": unit,
+            "unit": f"{unit}{translate('plans.comma', language)}" if unit else "",
         }
         panel.set_xlabel(translate(f"plans.figure.outcome.{outcome.better}", language, **told))
 
@@ -91,12 +93,13 @@ def _label(plan: Plan, one: Alternative, language: str) -> str:
     """Each order on a line of its own, its dose never cut off, and below them what became of the action."""
     lines = []
     for order in one.orders[:LINES]:
-        name = plan.name(order.code, language)
+        name = words.giving(order, plan, language) or plan.name(order.code, language)
         longest = LETTERS // 2 if any(ord(letter) >= 0x2E80 for letter in name) else LETTERS
         name = name if len(name) <= longest else f"{name[: longest - 1]}…"
         lines.append(f"{name} {order.dose.shown(language)}")
     if not one.orders:
-        lines.append(translate("plans.order.none", language))
+        title = one.title.get(language) or translate("plans.order.none", language)
+        lines += wrap(title, LETTERS // 2 if any(ord(letter) >= 0x2E80 for letter in title) else LETTERS)[:LINES]
     if len(one.orders) > LINES:
         lines.append(translate("plans.figure.more", language, count=len(one.orders) - LINES))
     mark = "chosen" if one is plan.chosen else one.verdict.outcome

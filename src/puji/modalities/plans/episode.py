@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from puji.errors import Invalid
+from puji.language import Text
 from puji.modalities.plans.setting import Setting
 
 LONGEST = 10_000
@@ -150,14 +151,23 @@ def _word(value: Any) -> str:
     return value
 
 
-def check_setting(episode: Episode, setting: Setting) -> None:
-    """Refuse what the setting does not know: an action, an outcome, another number of columns. Raises Invalid."""
-    known = {one.code for one in setting.actions}
-    for step in episode.steps:
-        if step.action and step.action not in known:
-            raise Invalid("plans.setting.action", value=step.action[:40])
-        if len(step.values) != len(setting.observed) or bool(step.state) != setting.discrete:
-            wanted: Sequence[str] = [one.column for one in setting.observed] or ["state"]
-            raise Invalid("plans.episode.columns", columns=", ".join(wanted))
+def check_setting(episode: Episode, setting: Setting) -> Episode:
+    """``episode``, if the setting knows all of it: actions, outcome, columns and what their numbers can be. Raises Invalid."""
+    known = [one.code for one in setting.actions]
+    for place, step in enumerate(episode.steps, 1):
+        try:
+            if setting.discrete and not step.state:
+                raise Invalid("plans.episode.no_state")
+            if len(step.values) != len(setting.observed) or bool(step.state) != setting.discrete:
+                wanted: Sequence[str] = [one.column for one in setting.observed] or ["state"]
+                raise Invalid("plans.episode.columns", columns=", ".join(wanted))
+            if step.action and step.action not in known:
+                raise Invalid("plans.setting.action", value=step.action[:40], known=", ".join(known))
+            for one, value in zip(setting.observed, step.values, strict=True):
+                one.check(value)
+        except Invalid as refusal:
+            where = Text("plans.episode.where", {"place": place}) if len(episode.steps) > 1 else ""
+            raise Invalid(refusal.reason, **{**refusal.details, "where": where}) from refusal
     if episode.outcome and episode.outcome not in setting.outcomes:
         raise Invalid("plans.episode.outcome", value=episode.outcome[:40], known=", ".join(setting.outcomes))
+    return episode

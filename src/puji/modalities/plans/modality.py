@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,11 +11,11 @@ import numpy as np
 from pydantic import BaseModel
 
 from puji.errors import Invalid
-from puji.language import translate
+from puji.language import current, translate
 from puji.modalities.plans import advise, conditions, foresee, sepsis, tiers
 from puji.modalities.plans.book import GOOD, PLAN, Book, action_token, load_description
 from puji.modalities.plans.diabetes.public import get_diabetes_care
-from puji.modalities.plans.episode import Episode, Step, checked, typed
+from puji.modalities.plans.episode import Episode, Step, check_setting, checked, typed
 from puji.modalities.plans.grammar import EpisodeGrammar
 from puji.modalities.plans.plan import Maker, Plan
 from puji.modalities.plans.read import read
@@ -64,17 +65,8 @@ class Plans(Modality[Episode]):
         return read(source, self.setting)
 
     def preprocess(self, raw: Raw) -> Episode:
-        """An episode, what a person types (`typed`), or its JSON. Raises Invalid."""
+        """An episode, what a person types (`typed`: "417 5; 221 10; 33"), or its JSON. Raises Invalid."""
         return typed(raw.content) if isinstance(raw.content, str) else checked(raw.content)
-
-    def _fitting(self, record: Episode) -> Episode:
-        """``record``, if it tells what the setting observes. Raises Invalid."""
-        columns = self.setting.observed
-        if not self.setting.discrete and any(len(step.values) != len(columns) for step in record.steps):
-            raise Invalid("plans.episode.columns", columns=", ".join(one.column for one in columns))
-        if self.setting.discrete and not all(step.state for step in record.steps):
-            raise Invalid("plans.episode.no_state")
-        return record
 
     def group(self, record: Episode) -> str:
         """The subject; without an identifier the episode itself."""
@@ -100,9 +92,9 @@ class Plans(Modality[Episode]):
         self._judge, self._logged = None, []
 
     def state(self) -> dict[str, Any]:
-        """The book, the safety rules, and how many decisions were logged."""
+        """The book, the safety rules, how many decisions were logged, and how many whole episodes are learned."""
         rules = None if self.rules is None else self.rules.model_dump_json()
-        return {**self.book.state(), "rules": rules, "decisions": self.decisions}
+        return {**self.book.state(), "rules": rules, "decisions": self.decisions, "episodes": self.episodes}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state`."""
@@ -110,6 +102,7 @@ class Plans(Modality[Episode]):
         self.setting = self.book.setting
         self.rules = None if state["rules"] is None else Rules.model_validate_json(state["rules"])
         self.decisions = float(state["decisions"])
+        self.episodes = int(state.get("episodes", 1))  # not told: as many as it may have
 
     def tokens(self) -> list[str]:
         """The fixed tokens, those of the setting, and those of the states that were learned."""
@@ -190,6 +183,8 @@ class Plans(Modality[Episode]):
 
     def prompt(self, asked: BaseModel, rng: np.random.Generator) -> list[str]:
         """`PLAN`, and the state to begin with."""
+        if not self.episodes:
+            raise Invalid("plans.generate.none")
         state = asked.state if isinstance(asked, conditions.Conditions) else None
         if state is None:
             return [PLAN]
@@ -211,6 +206,11 @@ class Plans(Modality[Episode]):
         wanted = ask if isinstance(ask, conditions.Ask) else conditions.Ask()
         now = self.evidence(record, wanted)
         alike = foresee.alike(self.book)
+        facts = advise.load_facts(wanted.patient, self.rules)
+        measured = self.setting.observations(now.steps[-1].values)
+        facts = replace(
+            facts, observations=(*(facts.observations or ()), *measured) if measured else facts.observations
+        )
         asked = [*alike, *foresee.candidates(self.book, now)]
         ahead = foresee.following(self.book, now) if wanted.ahead and self.setting.discrete else []
 
@@ -223,8 +223,10 @@ class Plans(Modality[Episode]):
                 maker=maker(),
                 patient=record.subject,
                 follow=lambda place: foresee.branches(says, logs[len(asked) :], place) if ahead else (),
+                facts=facts,
             )
-            return advise.advice(self.setting, found, made)
+            pairs = advise.weighed(self.setting, self.safety, found, facts)
+            return advise.advice(self.setting, pairs, float(found.state[0]), made)
 
         return Candidates([*asked, *ahead], answer)
 
@@ -235,7 +237,7 @@ class Plans(Modality[Episode]):
 
     def evidence(self, record: Episode, ask: BaseModel) -> Episode:
         """The patient until the last observation, whatever was done then. Raises Invalid for what is not the setting's."""
-        now = self._fitting(record).steps[-1]
+        now = check_setting(record, self.setting).steps[-1]
         return Episode(record.subject, (*record.steps[:-1], Step(now.state, now.values)), "", record.features)
 
     def target(self, record: Episode, name: str) -> tuple[list[str], dict[str, float]]:
@@ -276,8 +278,8 @@ class Plans(Modality[Episode]):
         return checked(line)
 
     def parse(self, text: str) -> Episode:
-        """A patient as a person types it, "417 5; 221 10; 33", or its JSON."""
-        return self._fitting(typed(text.strip()))
+        """A patient as a person types it, if the setting knows all of it."""
+        return check_setting(super().parse(text), self.setting)
 
     def render(self, record: Episode) -> dict[str, str | bytes]:
         """The episode as text."""
@@ -289,6 +291,12 @@ class Plans(Modality[Episode]):
 
         made = self._plan(record, answer)
         return {"image/svg+xml": alternatives(made), "image/png": alternatives(made, "png")}
+
+    def remarks(self, record: Episode, answer: Answer) -> list[str]:
+        """What is recommended, or why nothing is; and what the numbers are."""
+        from puji.modalities.plans.words import remarks
+
+        return remarks(self._plan(record, answer), self.setting.value, current())
 
     def _plan(self, record: Episode, answer: Answer) -> Plan:
         found: Plan | None = getattr(answer.estimates, "plan", None)

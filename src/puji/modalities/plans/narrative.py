@@ -20,7 +20,7 @@ def div(plan: Plan, language: str) -> str:
     else:
         orders = [words.order(one, plan, language) for one in plan.now.orders]
         parts += _titled("now", orders or [words.action((), plan, language)], language)
-        told = [words.outcome(plan.chosen.outcome, plan, language), words.support(plan.chosen, language)]
+        told = [words.outcome(plan.chosen.outcome, plan, language), words.support(plan.chosen, plan, language)]
         parts += _titled("expected", told, language)
         parts += _titled("later", [words.step(path, plan, language) for path in words.branches(plan.now)], language)
     parts += _titled(
@@ -33,8 +33,8 @@ def div(plan: Plan, language: str) -> str:
 
 
 def _alternative(one: Alternative, plan: Plan, language: str) -> str:
-    told = [words.action(one.orders, plan, language), words.outcome(one.outcome, plan, language)]
-    told += [words.support(one, language), translate(f"plans.outcome.{one.verdict.outcome}", language)]
+    told = [words.whole(one, one.orders, plan, language), words.outcome(one.outcome, plan, language)]
+    told += [words.support(one, plan, language), translate(f"plans.outcome.{one.verdict.outcome}", language)]
     return translate("plans.semicolon", language).join(told)
 
 

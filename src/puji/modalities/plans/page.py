@@ -9,7 +9,7 @@ from typing import Any
 
 from puji import gallery
 from puji.gallery import Chapter, Figure, Section
-from puji.language import LANGUAGES, Text, current
+from puji.language import LANGUAGES, Text, current, translate
 from puji.modalities.plans import words
 from puji.modalities.plans.draw import alternatives
 from puji.modalities.plans.plan import Plan
@@ -66,7 +66,7 @@ def _now(plan: Plan) -> Section | None:
         return _section("none", (), _say(words.reason, plan))
     rows = [
         {
-            "medicine": _say(plan.name, one.code),
+            "medicine": _say(words.given, one, plan),
             "dose": _say(one.dose.shown),
             "route": _say(words.route, one),
             "when": _say(words.timing, one),
@@ -90,13 +90,23 @@ def _considered(plan: Plan) -> Section | None:
     ]
     pictures = {language: str(alternatives(plan, language=language)) for language in LANGUAGES}
     figure = Figure(pictures, Text("plans.figure"), wide=True)
-    return _section("considered", rows, Text("plans.section.considered.note"), [figure])
+    return _section("considered", rows, _say(_counted, plan), [figure])
+
+
+def _counted(plan: Plan, language: str) -> str:
+    """What is predicted, which decisions were counted, and how far both can be trusted."""
+    outcome, alike = plan.considered[0].outcome, words.alike(plan, language)
+    told = {"name": plan.name(outcome.name, language), "within": words.duration(60 * outcome.hours, language)}
+    told["better"] = translate(f"plans.remark.{outcome.better}", language)
+    texts = [translate("plans.section.considered.value", language, **told)]
+    texts += [translate("plans.section.considered.alike", language, alike=alike)] if alike else []
+    return translate("plans.space", language).join([*texts, translate("plans.section.considered.note", language)])
 
 
 def _safety(plan: Plan) -> Section | None:
     rows = [
         {
-            "action": _say(words.brief, one.proposed, plan),
+            "action": _say(words.titled, one, plan),
             "effect": Text(f"plans.effect.{finding.effect}"),
             "message": Spoken(tell=lambda language, finding=finding: finding.message(language, plan.names)),  # type: ignore[misc]
             "rule": finding.rule,

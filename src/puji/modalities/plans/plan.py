@@ -174,6 +174,14 @@ class Alternative:
         return self.proposed if self.verdict.outcome == "vetoed" else self.verdict.orders
 
 
+def rivalled(one: Alternative, chosen: Alternative) -> bool:
+    """Whether an alternative that may be given is as good as the recommended action within its interval."""
+    if one.verdict.outcome == "vetoed" or one.outcome.name != chosen.outcome.name:
+        return False
+    found, value = one.outcome.estimate, chosen.outcome.estimate.value
+    return found.high >= value if chosen.outcome.better == "up" else found.low <= value
+
+
 @dataclass(frozen=True)
 class Driver:
     """A part of the patient's state that drove the recommendation: for it (``weight`` above 0) or against it."""
@@ -198,7 +206,8 @@ class Plan:
     """A proposal for one patient, or the reason why there is none.
 
     ``patient``: the reference, "Patient/1". ``made``: with its time zone. ``now``: the recommended step, whose orders are
-    those of ``chosen``'s verdict. ``abstained``: message key of the reason, with ``why`` as the values of its fields.
+    those of ``chosen``'s verdict. ``alternatives``: those that are told; ``rivals`` of all ``others`` that the rules let pass may
+    be as good. ``abstained``: message key of the reason, with ``why`` as the values of its fields.
     Raises ValueError for a plan that contradicts itself.
     """
 
@@ -212,6 +221,8 @@ class Plan:
     abstained: str | None = None
     why: Mapping[str, Detail] = field(default_factory=dict)
     names: Names = field(default_factory=dict)
+    rivals: int = 0
+    others: int = 0
 
     def __post_init__(self) -> None:
         if self.made.tzinfo is None:

@@ -25,10 +25,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "action": ("action", "操作", "处置", "措施"),
     "reward": ("reward", "奖励"),
     "outcome": ("outcome", "结局", "转归"),
+    "features": ("features", "特征"),
     "code": ("code",),
     "value": ("numeric_value",),
 }
-"""Headings in lower case. A table with "code" and "numeric_value" is MEDS."""
+"""Headings in lower case. A table with "code" and "numeric_value" is MEDS; of others "features" may hold several words."""
 ACTION, OUTCOME, FEATURE = "ACTION//", "OUTCOME//", "FEATURE//"
 """Beginnings of the codes that tell actions, outcomes and features in MEDS; others are observed columns, or STATE//."""
 STATE = "STATE//"
@@ -44,6 +45,7 @@ class _Row:
     action: str = ""
     reward: float = 0.0
     outcome: str = ""
+    features: tuple[str, ...] = ()
     line: int = 0
 
 
@@ -73,7 +75,8 @@ def read(source: Path, setting: Setting) -> Iterator[Raw | Invalid]:
             try:
                 _add(patient, row)
             except Invalid as refusal:
-                patient.refused = patient.refused or refusal.at(str(path), row.line if isinstance(row, _Row) else None)
+                line = row.line if isinstance(row, _Row) else refusal.line
+                patient.refused = patient.refused or refusal.at(str(path), line)
         if count:
             yield Raw(None)  # the file held something; its patients come when all files are read
 
@@ -106,6 +109,7 @@ def _add(patient: _Patient, row: _Row | str | Invalid) -> None:
         patient.features.add(row)
         return
     known = patient.rows.setdefault(row.order, row)
+    patient.features |= {*row.features}
     if known is row:
         return
     # In MEDS one time is told by several rows; in a table, twice is a contradiction.
@@ -198,8 +202,10 @@ def _row(cell: Mapping[str, Any], line: int, setting: Setting) -> tuple[str, _Ro
             found.state = _text(cell.get("state")) if setting.discrete else ""
             found.action, found.outcome = _text(cell.get("action")), _text(cell.get("outcome"))
             found.reward = _number(cell.get("reward")) or 0.0
+            found.features = tuple(_text(cell.get("features")).split())
             for one in setting.observed:
                 if (value := _number(cell.get(f"={one.column}"))) is not None:
+                    one.check(value)
                     found.values[one.column] = value
     except Invalid as refusal:
         return subject, refusal.at("", line)
@@ -216,8 +222,10 @@ def _event(row: _Row, code: str, value: Any, setting: Setting) -> None:
         row.state = code[len(STATE) :]
     elif code == "REWARD":
         row.reward = _number(value) or 0.0
-    elif any(one.column == code for one in setting.observed) and (number := _number(value)) is not None:
-        row.values[code] = number
+    for one in setting.observed:
+        if one.column == code and (number := _number(value)) is not None:
+            one.check(number)
+            row.values[code] = number
 
 
 def _text(value: Any) -> str:

@@ -3,11 +3,14 @@ settings/sepsis.toml.
 
 name, title                what it is called: a word, and for people in English and Chinese
 hours                      from one decision to the next
-[[observed]]               columns of numbers; none: the column "state" tells one of a limited number of states
+[[observed]]               columns of numbers, and their limits; none: the column "state" tells one of a limited number of states
 [codes]                    coarse-to-fine codes learned from the observed numbers, or from a description of the states
-[[actions]]                what can be done: the code that logs have for it, its name, its orders (medicine, dose, route)
+[[actions]]                what can be done: the code that logs have for it, its name, its orders (medicine, dose, route), or only
+                           what it gives, where doses are the patient's own
+[giving]                   what a rate and a single dose are called: basal rate, bolus
 [outcomes.survived]        how an episode can end, what that is worth, its name
-[value]                    what is predicted: name, unit, range
+[value]                    what is predicted: name, unit ("" is a probability, "1" a mere number), range
+assumed                    the feature of a patient of whom none is told
 rules                      the file of the safety rules, beside this one
 """
 
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,9 +27,11 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from puji.errors import Invalid
+from puji.language import LANGUAGES, Text, translate
 from puji.modalities.plans.plan import Names, Order
-from puji.modalities.plans.safety import Rules, load_rules
+from puji.modalities.plans.safety import Observation, Rules, load_rules
 from puji.modalities.plans.safety.rule import Amount, Code, Declared, Positive, Route, as_error
+from puji.modalities.plans.units import MOLAR_MASS, Quantity, converted, exact
 
 FOLDER = Path(__file__).with_name("settings")
 """The settings that come with Puji."""
@@ -50,28 +56,74 @@ class Prescription(Declared):
         return Order(self.medicine, self.dose, self.route, minutes=self.minutes)
 
 
+class Gift(Declared):
+    """What an action gives in a dose that only a patient's own settings tell."""
+
+    medicine: Code
+    route: Route
+
+
 class Action(Declared):
-    """What can be done in one step. ``code``: as logs tell it. No orders: nothing is given."""
+    """What can be done in one step. ``code``: as logs tell it. No orders: nothing is given, or (``gives``) in doses that are not
+    told here."""
 
     code: Word
     name: Title = Field(default_factory=dict)
     orders: tuple[Prescription, ...] = ()
+    gives: tuple[Gift, ...] = ()
 
 
 class Observed(Declared):
-    """A column of numbers, told in ``bins`` of as many training values each, or in those between given ``edges``."""
+    """A column of numbers, told in ``bins`` of as many training values each, or in those between given ``edges``.
+
+    ``low``, ``high``: numbers beyond them are slips, or stand in another unit. ``code``: what safety rules call it.
+    ``substance``: what is measured, where people may tell it in moles or in grams.
+    """
 
     column: Word
     name: Title = Field(default_factory=dict)
     unit: str = ""
     bins: Annotated[int, Field(ge=2, le=100)] = 10
     edges: Annotated[tuple[float, ...], Field(max_length=99)] = ()
+    low: float | None = None
+    high: float | None = None
+    code: Code | None = None
+    substance: str = ""
 
     @model_validator(mode="after")
-    def _rises(self) -> Observed:
+    def _fits(self) -> Observed:
         if any(one >= other for one, other in pairwise(self.edges)):
             raise as_error(Invalid("plans.setting.edges", column=self.column))
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise as_error(Invalid("plans.setting.range"))
+        if self.substance not in ("", *MOLAR_MASS):
+            raise as_error(Invalid("plans.rules.substance", value=self.substance[:40], known=", ".join(MOLAR_MASS)))
         return self
+
+    def check(self, value: float | None) -> None:
+        """Raises Invalid for a number that the column cannot have, with what it could be in another unit."""
+        if value is None or self._within(value):
+            return
+        low, high = ("…" if end is None else f"{end:g}" for end in (self.low, self.high))
+        hint: Text | str = ""
+        for other in ("mmol/L", "mg/dL") if self.substance and value > 0 else ():
+            meant = float(converted(exact(value), other, self.unit, self.substance))
+            if other != self.unit and self._within(meant):
+                told = {"value": f"{value:g}", "other": other, "meant": f"{meant:.0f}", "unit": self.unit}
+                hint = Text("plans.episode.limits.unit", told)
+        raise Invalid(
+            "plans.episode.limits",
+            column=self.column,
+            value=f"{value:g}",
+            unit=f" {self.unit}" if self.unit else "",
+            hint=hint,
+            where="",
+            low=low,
+            high=high,
+        )
+
+    def _within(self, value: float) -> bool:
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
 
 class Codes(Declared):
@@ -140,9 +192,11 @@ class Setting(Declared):
     observed: tuple[Observed, ...] = ()
     codes: Codes | None = None
     actions: Annotated[tuple[Action, ...], Field(min_length=2)]
+    giving: dict[Literal["rate", "dose"], Title] = Field(default_factory=dict)
     outcomes: dict[Word, Ending] = Field(default_factory=dict)
     value: Value
     rules: str = ""
+    assumed: str = ""
 
     @model_validator(mode="after")
     def _whole(self) -> Setting:
@@ -163,13 +217,33 @@ class Setting(Declared):
         """The action of a ``code``. Raises Invalid if there is none."""
         found = next((one for one in self.actions if one.code == code), None)
         if found is None:
-            raise Invalid("plans.setting.action", value=code[:40])
+            known = ", ".join(one.code for one in self.actions)
+            raise Invalid("plans.setting.action", value=code[:40], known=known, where="")
         return found
 
     def names(self, rules: Rules | None = None) -> Names:
-        """Names for people: of what is predicted, of observations, of the rules' codes."""
+        """Names for people: of what is predicted, of observations, of a rate and a dose, of the rules' codes; and "alike": which
+        logged decisions count as support, see `Book.kind`."""
         own: dict[str, Any] = {one.column: dict(one.name) for one in self.observed if one.name}
-        return {**(rules.naming if rules is not None else {}), **own, "value": dict(self.value.name)}
+        own |= {f"giving.{kind}": dict(name) for kind, name in self.giving.items()}
+        own |= {"value": dict(self.value.name), "alike": {language: self._alike(language) for language in LANGUAGES}}
+        return {**(rules.naming if rules is not None else {}), **own}
+
+    def _alike(self, language: str) -> str:
+        if self.discrete or self.codes:
+            return translate(f"plans.alike.{'state' if self.discrete else 'codes'}", language)
+        first = self.observed[0]
+        name = first.name.get(language, first.column)  # type: ignore[call-overload]
+        return translate("plans.alike.column", language, name=name)
+
+    def observations(self, values: Sequence[float | None]) -> tuple[Observation, ...]:
+        """What the ``values`` of the observed columns tell the safety rules about now."""
+        told = zip(self.observed, values, strict=True) if values else ()
+        return tuple(
+            Observation(one.code, Quantity(value, one.unit or "1"), 0.0)
+            for one, value in told
+            if one.code is not None and value is not None
+        )
 
 
 def load_setting(told: str | Path) -> tuple[Setting, Rules | None]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from puji.language import translate
 from puji.modalities.plans.plan import Alternative, Branch, Driver, Finding, Order, Outcome, Plan, Step
+from puji.modalities.plans.setting import Value
 from puji.modalities.plans.units import Quantity, parsed
 
 DAY = 1440.0
@@ -42,9 +43,21 @@ def timing(one: Order, language: str, now: bool = True) -> str:
 
 def order(one: Order, plan: Plan, language: str, now: bool = True) -> str:
     """One order in one sentence; ``now``: see `timing`."""
-    told = {"medicine": plan.name(one.code, language), "dose": one.dose.shown(language), "route": route(one, language)}
+    told = {"medicine": given(one, plan, language), "dose": one.dose.shown(language), "route": route(one, language)}
     parts = (translate("plans.order", language, **told), timing(one, language, now))
     return translate("plans.comma", language).join(part for part in parts if part)
+
+
+def given(one: Order, plan: Plan, language: str) -> str:
+    """The medicine of an order, and what its kind of dose is called where the setting says so: "basal rate, insulin"."""
+    medicine, called = plan.name(one.code, language), giving(one, plan, language)
+    return translate("plans.given", language, giving=called, medicine=medicine) if called else medicine
+
+
+def giving(one: Order, plan: Plan, language: str) -> str:
+    """What the setting calls a rate or a single dose: "basal rate", "bolus"; "" where it says nothing."""
+    kind = "rate" if "/time" in parsed(one.dose.unit).kind else "dose"
+    return plan.names.get(f"giving.{kind}", {}).get(language, "")
 
 
 def action(orders: Sequence[Order], plan: Plan, language: str, now: bool = True) -> str:
@@ -54,16 +67,23 @@ def action(orders: Sequence[Order], plan: Plan, language: str, now: bool = True)
     return translate("plans.semicolon", language).join(order(one, plan, language, now) for one in orders)
 
 
+def whole(one: Alternative, orders: Sequence[Order], plan: Plan, language: str) -> str:
+    """The ``orders`` of an alternative; where it has none, what the setting calls it: its doses may be known to nobody yet."""
+    return action(orders, plan, language) if orders else one.title.get(language) or action((), plan, language)
+
+
 def later(orders: Sequence[Order], plan: Plan, language: str) -> str:
     """The action of a later step, whose time is told elsewhere."""
     return action(orders, plan, language, now=False)
 
 
 def brief(orders: Sequence[Order], plan: Plan, language: str) -> str:
-    """An action as a figure names it: medicines and doses."""
+    """An action as a figure names it: medicines, or what their doses are called, and doses."""
     if not orders:
         return translate("plans.order.none", language)
-    return " + ".join(f"{plan.name(one.code, language)} {one.dose.shown(language)}" for one in orders)
+    return " + ".join(
+        f"{giving(one, plan, language) or plan.name(one.code, language)} {one.dose.shown(language)}" for one in orders
+    )
 
 
 def value(outcome: Outcome, found: float, language: str) -> str:
@@ -104,19 +124,37 @@ def expected(plan: Plan, language: str) -> str:
         return ""
     title = plan.chosen.title.get(language)
     texts = [title] if title else []
-    texts += [outcome(plan.chosen.outcome, plan, language), support(plan.chosen, language)]
-    if rivals := sum(rivalled(one, plan.chosen) for one in plan.alternatives):
-        texts.append(translate("plans.rivals", language, count=rivals))
+    texts += [outcome(plan.chosen.outcome, plan, language), support(plan.chosen, plan, language)]
+    if plan.rivals:
+        texts.append(translate("plans.rivals", language, count=plan.rivals, others=plan.others))
     texts += [translate("plans.outcome.reduced", language)] if plan.chosen.verdict.outcome == "reduced" else []
     return whose(plan, translate("plans.semicolon", language).join(texts), language)
 
 
-def rivalled(one: Alternative, chosen: Alternative) -> bool:
-    """Whether an alternative that may be given is as good as the recommended action within its interval."""
-    if one.verdict.outcome == "vetoed" or one.outcome.name != chosen.outcome.name:
-        return False
-    found, value = one.outcome.estimate, chosen.outcome.estimate.value
-    return found.high >= value if chosen.outcome.better == "up" else found.low <= value
+def remarks(plan: Plan, value: Value, language: str) -> list[str]:
+    """What stands below a table of estimates: what is recommended, or why nothing is; and what the numbers are."""
+    if plan.now is None:
+        told = [translate("plans.remark.none", language, why=plan.reason(language))]
+    else:
+        orders = action(plan.now.orders, plan, language)
+        told = [translate("plans.remark.now", language, action=orders, expected=expected(plan, language))]
+    found = [finding for one in plan.considered for finding in one.verdict.findings]
+    told += dict.fromkeys(
+        translate(
+            "plans.remark.finding",
+            language,
+            effect=translate(f"plans.effect.{one.effect}", language),
+            why=one.message(language, plan.names),
+        )
+        for one in found
+        if one.reason != "plans.safety.missing" or plan.now is not None
+    )
+    if plan.considered:
+        name, within = plan.name("value", language), duration(60 * value.hours, language)
+        better = translate(f"plans.remark.{value.better}", language)
+        numbers = {"name": name, "within": within, "better": better, "alike": alike(plan, language)}
+        told.append(translate("plans.remark.numbers", language, **numbers))
+    return told
 
 
 def reason(plan: Plan, language: str) -> str:
@@ -124,10 +162,16 @@ def reason(plan: Plan, language: str) -> str:
     return whose(plan, plan.reason(language), language)
 
 
-def support(one: Alternative, language: str) -> str:
-    """How far logged care covers an action."""
+def support(one: Alternative, plan: Plan, language: str) -> str:
+    """How far logged care covers an action, and which decisions were counted."""
     share = f"{100 * one.support.probability:.2g}%"
-    return translate("plans.support", language, cases=f"{one.support.cases:,}", share=share)
+    told = {"cases": f"{one.support.cases:,}", "alike": alike(plan, language), "share": share}
+    return translate("plans.support", language, **told).replace("  ", " ")
+
+
+def alike(plan: Plan, language: str) -> str:
+    """Which logged decisions count as support: "in this state"; "" where the plan does not tell."""
+    return plan.names.get("alike", {}).get(language, "")
 
 
 def condition(branch: Branch, plan: Plan, language: str) -> str:
@@ -167,7 +211,7 @@ def finding(one: Alternative, found: Finding, plan: Plan, language: str) -> str:
     return translate(
         "plans.finding",
         language,
-        action=action(one.proposed, plan, language),
+        action=whole(one, one.proposed, plan, language),
         effect=translate(f"plans.effect.{found.effect}", language),
         message=found.message(language, plan.names),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,7 @@ class Entry(Declared):
 class Allowed(Rule):
     """The closed list of what may be ordered. An order that no entry covers is vetoed; of several lists each has to cover it."""
 
+    dosed: ClassVar[bool] = True
     kind: Literal["allowed"]
     entries: Annotated[tuple[Entry, ...], Field(min_length=1)]
 
@@ -201,6 +202,7 @@ class Change(Capped):
 class Interval(Rule):
     """The least time between two administrations of ``medicines``, from the end of one to the beginning of the next."""
 
+    dosed: ClassVar[bool] = True
     kind: Literal["interval"]
     medicines: Codes
     minutes: Positive

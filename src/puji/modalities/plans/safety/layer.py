@@ -18,7 +18,7 @@ from puji.modalities.plans.plan import Finding, Order, Verdict, reduced
 from puji.modalities.plans.safety.case import Case
 from puji.modalities.plans.safety.facts import Facts, checked_facts, checked_orders
 from puji.modalities.plans.safety.rules import Rules
-from puji.modalities.plans.units import exact, rounded_down
+from puji.modalities.plans.units import Quantity, exact, rounded_down
 
 
 @final
@@ -46,11 +46,23 @@ class Safety:
         except Exception:
             return self._verdict((), [Finding("veto", "plans.safety.failed")])
 
-    def _check(self, facts: Any, orders: Any) -> Verdict:
+    def check_undosed(self, facts: Facts, given: tuple[tuple[str, str], ...]) -> Verdict:
+        """What the rules that look at no dose say about medicines that are ``given`` by a route, (code, route), in doses that are
+        not known here; the verdict has no orders. Never raises an error."""
+        try:
+            orders = tuple(Order(code, Quantity(1.0, "1"), route) for code, route in given)
+            verdict = self._check(facts, orders, dosed=False)
+        except Invalid as refusal:
+            return self._verdict((), [_refused(refusal)])
+        except Exception:
+            return self._verdict((), [Finding("veto", "plans.safety.failed")])
+        return replace(verdict, orders=())
+
+    def _check(self, facts: Any, orders: Any, dosed: bool = True) -> Verdict:
         if _digest(self.rules) != self.digest:
             raise Invalid("plans.safety.changed")
         case = Case(checked_facts(facts), checked_orders(orders), self.rules.codes)
-        findings = self._judge(case)
+        findings = self._judge(case, dosed)
         shares = _shares(findings)
         if shares and not _vetoed(findings):
             less = tuple(_less(order, shares.get(place)) for place, order in enumerate(case.orders))
@@ -60,9 +72,11 @@ class Safety:
             findings += [replace(one, effect="veto") for one in again]
         return self._verdict(case.orders, findings)
 
-    def _judge(self, case: Case) -> list[Finding]:
+    def _judge(self, case: Case, dosed: bool = True) -> list[Finding]:
         found: list[Finding] = []
         for rule in self.rules.rules:
+            if rule.dosed and not dosed:
+                continue
             try:
                 found += list(rule.judge(case))
             except Invalid as refusal:

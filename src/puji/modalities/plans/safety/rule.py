@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
@@ -76,8 +76,10 @@ class Declared(BaseModel):
 
 
 class Rule(Declared, ABC):
-    """One rule. ``source``: where it is from. ``medicines`` and ``routes``: the orders that it is about; none: all."""
+    """One rule. ``source``: where it is from. ``medicines`` and ``routes``: the orders that it is about; none: all. ``dosed``:
+    whether it looks at doses; the others judge what is given to whom."""
 
+    dosed: ClassVar[bool] = False
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
     source: str = ""
     medicines: Codes | None = None
@@ -113,6 +115,7 @@ class Warned(Rule):
 class Capped(Rule):
     """A rule with an upper limit for ``medicines``, which vetoes or reduces (``excess``) what is above it."""
 
+    dosed: ClassVar[bool] = True
     medicines: Codes
     excess: Literal["veto", "reduce"] = "veto"
 

@@ -224,9 +224,9 @@ def test_only_a_model_of_this_setting_plans(model, monkeypatch):
 def test_the_hour_is_that_of_the_clinic(tmp_path, planner, monkeypatch, zone):
     asked = []
 
-    def plan_for(model, calculator, announced, minute, *rest):
+    def plan_for(model, calculator, announced, minute, *rest, **more):
         asked.append(minute)
-        return real(model, calculator, announced, minute, *rest)
+        return real(model, calculator, announced, minute, *rest, **more)
 
     real = planning.plan_for
     monkeypatch.setattr(planning, "plan_for", plan_for)

@@ -48,6 +48,16 @@ def test_good_patients_are_taken_and_bad_ones_told_with_their_line(tmp_path, nam
     assert all(name in one.message() and not one.message("zh").startswith("streams") for one in refused)
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "utf-8-sig", "utf-16", "gb18030"])
+def test_a_file_that_excel_saved_in_china_is_read(tmp_path, encoding):
+    text = "患者编号,年龄,体重,基础率,碳水系数,校正系数,合并用药\r\np1,9,31.5,0.35,25,2.8 mmol/L,无\r\n"
+    found, refused = read(written(tmp_path / "doses.csv", raw=text.encode(encoding)))
+    assert not refused and found["p1"].weight == 31.5 and found["p1"].correction_factor == pytest.approx(50.4, abs=0.1)
+    with pytest.raises(Invalid) as refusal:
+        read(written(tmp_path / "doses.csv", raw="患者编号\n".encode() + b"\xff\xff\xff\n"))
+    assert refusal.value.line == 2 and "text." not in refusal.value.message("zh")
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -11,7 +11,6 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -96,7 +95,7 @@ class DiabetesPlanner:
         reason = why.replace("streams.none.", "streams.plan.none.") or gaps(window) or unknown_insulin(window, now)
         if not reason:
             known = state(settings.therapy, window, now)
-            found = replace(self._made(settings, known, made), made=made, maker=self.maker)
+            found = self._made(settings, known, made)
         else:
             names = self.model.modality.setting.names(self.model.modality.rules)
             found = Plan(f"Patient/{patient}", made, self.maker, abstained=reason, names=names)
@@ -115,6 +114,8 @@ class DiabetesPlanner:
             f"Patient/{told.patient}",
             known.counting,
             self.least,
+            made=now,
+            maker=self.maker,
         )
 
     def _resource(self, plan: Plan, window: Window, known: Known | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from puji.errors import Invalid
+from puji.language import Text
 from puji.modalities.plans.diabetes import care
 from puji.modalities.plans.diabetes.doses import Therapy
 from puji.modalities.plans.diabetes.patients import patients
@@ -21,6 +22,7 @@ from puji.modalities.plans.units import Quantity, converted, exact
 from puji.modalities.timelines.codes import normalised
 from puji.streams.observation import ID
 from puji.streams.vitals import BASAL
+from puji.text import lines
 
 LIMITS = {
     "age": (0.0, OLDEST),
@@ -38,8 +40,18 @@ UNITS = {
     "correction_factor": "mg/dL",
 }
 FIELDS = ("patient", *LIMITS, "current")
+CHINESE = {
+    **dict.fromkeys(("患者", "患者编号"), "patient"),
+    "年龄": "age",
+    "体重": "weight",
+    "基础率": "basal",
+    **dict.fromkeys(("碳水系数", "碳水化合物系数"), "carbohydrate_ratio"),
+    **dict.fromkeys(("校正系数", "胰岛素敏感系数"), "correction_factor"),
+    "合并用药": "current",
+}
+"""Headings in Chinese."""
 NONE = "none"
-"""Told as ``current`` of a patient who takes no other medicine."""
+"""Told, like "无", as ``current`` of a patient who takes no other medicine."""
 HISTORY = 810_000
 """Seed of the two weeks from which the correction factors of virtual patients are estimated."""
 LARGEST = 50_000_000
@@ -83,14 +95,15 @@ def virtual(chosen: Sequence[str], identifiers: Sequence[str]) -> dict[str, Sett
 def read(path: Path) -> tuple[dict[str, Settings], list[Invalid]]:
     """The patients of a file, by id, and what was refused of it, with line and reason.
 
-    CSV with a header, or JSON: a list of objects; the fields are `FIELDS`. Numbers are in `UNITS`; the correction factor may be
+    CSV with a header, or JSON: a list of objects, in UTF-8, UTF-16 or GB18030 (see `puji.text.lines`); the fields are `FIELDS`,
+    of a CSV also in Chinese (`CHINESE`). Numbers are in `UNITS`; the correction factor may be
     told with its unit, "2.8 mmol/L"; ``current`` is `NONE`, or codes ("ATC/A10BA02") with spaces between them. Raises Invalid
     for a file of which nothing can be used.
     """
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError("too large")
-        text = path.read_bytes().decode("utf-8-sig")
+        text = _text(path)
         rows = list(_json(text) if path.suffix.lower() == ".json" else _csv(text))
     except OSError as error:
         raise Invalid("streams.patients.file", source=str(path), why=error.strerror or str(error)) from error
@@ -111,6 +124,20 @@ def read(path: Path) -> tuple[dict[str, Settings], list[Invalid]]:
     return found, refused
 
 
+def _text(path: Path) -> str:
+    """All lines of a file. Raises Invalid for one that is in no known encoding."""
+    found = []
+    try:
+        for line in lines(path):
+            if isinstance(line, Invalid):
+                raise line
+            found.append(line[1])
+    except Invalid as refusal:
+        why = Text(refusal.reason, refusal.details)
+        raise Invalid("streams.patients.file", source=str(path), line=refusal.line, why=why) from refusal
+    return "\n".join(found)
+
+
 def _json(text: str) -> Iterator[tuple[int, Any]]:
     found = json.loads(text)
     if not isinstance(found, list):
@@ -121,7 +148,8 @@ def _json(text: str) -> Iterator[tuple[int, Any]]:
 def _csv(text: str) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     for row in reader:
-        yield reader.line_num, {key: value for key, value in row.items() if value not in ("", None)}
+        told = {CHINESE.get(key, key): value for key, value in row.items() if value not in ("", None)}
+        yield reader.line_num, told
 
 
 def _settings(row: Any) -> Settings:
@@ -142,7 +170,7 @@ def _settings(row: Any) -> Settings:
 
 def _medicines(told: Any) -> tuple[str, ...]:
     found = told.split() if isinstance(told, str) else told
-    if found == [NONE]:
+    if found in ([NONE], ["无"]):
         return ()
     # A mere name cannot be compared with the rules' codes.
     if not isinstance(found, list) or told == "" or not all(isinstance(one, str) and "/" in one for one in found):

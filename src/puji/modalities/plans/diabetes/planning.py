@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from puji.modalities.plans.diabetes.control import Controller, Dose
 from puji.modalities.plans.diabetes.doses import INTERVAL, Calculator, Therapy
 from puji.modalities.plans.diabetes.safeguard import INSULIN, ROUTE
 from puji.modalities.plans.episode import Episode, Step
-from puji.modalities.plans.modality import maker
-from puji.modalities.plans.plan import Plan
+from puji.modalities.plans.modality import maker as this_program
+from puji.modalities.plans.plan import Maker, Plan
 from puji.modalities.plans.safety import Facts
 from puji.modalities.plans.setting import Prescription, Setting
 from puji.modalities.plans.value import Estimates, prompt, ranked
@@ -98,12 +99,15 @@ def plan_for(
     patient: str = "",
     counting: bool = True,
     least: int = 20,
+    made: datetime | None = None,
+    maker: Maker | None = None,
 ) -> Plan:
     """The plan for one patient now: what is recommended with its doses, alternatives, and what the safety rules say.
 
     ``calculator``: of the patient alone, which has read the sensor and knows what was given. ``announced``: carbohydrate of a
     meal that begins now, g, 0 for none. ``minute``: of the day. ``counting``: whether the patient announces meals. ``least``:
-    logged decisions that have to support what is recommended. Impossible actions, such as a bolus for no meal, are left out.
+    logged decisions that have to support what is recommended. ``made``: when, ``maker``: by which model, as the plan says.
+    Impossible actions, such as a bolus for no meal, are left out.
     """
     modality = model.modality
     meal = np.array([announced])
@@ -117,7 +121,8 @@ def plan_for(
         found,
         Ask(least=least),
         names=names,
-        maker=maker(),
+        maker=maker or this_program(),
         patient=patient,
+        made=made,
         facts=facts,
     )

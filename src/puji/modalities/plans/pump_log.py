@@ -1,0 +1,269 @@
+"""What glucose sensors and insulin pumps export, as logged care of the setting "diabetes": one row a reading or a dose.
+
+    python -m puji.modalities.plans.pump_log export.csv --patients patients.csv --out care.jsonl
+
+``export.csv`` has the columns subject, time (2026-03-01T08:05, local), glucose (mg/dl, or mmol/l with ``--unit mmol/L``),
+insulin (U, a bolus), basal (U/h, from then on; without the column the patient's own rate), carbohydrate (g, as announced); cells
+may be empty. ``patients.csv``: the settings of the pumps, as `puji stream --patients` has them.
+
+Columns, actions and rewards are those of simulated care (`diabetes.care.episodes`): a decision every quarter of an hour, told by
+`Calculator.columns`, followed by the action that is nearest to what was given. An episode ends where readings are missing or
+something was done that is none of the setting's actions; the next one begins behind it, under the subject's name and a number.
+The last step of the last episode is now: its action is open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from puji.errors import Invalid
+from puji.files import whole
+from puji.language import LANGUAGES, translate, use
+from puji.modalities.plans.diabetes.control import Dose
+from puji.modalities.plans.diabetes.doses import BASAL, CORRECTION, INTERVAL, MEAL, READINGS, Calculator, Therapy
+from puji.modalities.plans.episode import Episode, Step
+from puji.modalities.plans.setting import load_setting
+from puji.modalities.plans.units import converted, exact
+from puji.sources import cells, column
+from puji.text import lines
+
+EVERY = 5
+"""Minutes between two readings of a sensor; what an export tells is put on this grid."""
+COLUMNS = {
+    "subject": ("subject", "patient", "patient_id", "患者编号", "患者"),
+    "time": ("time", "timestamp", "时间"),
+    "glucose": ("glucose", "血糖", "葡萄糖"),
+    "insulin": ("insulin", "bolus", "大剂量", "胰岛素"),
+    "basal": ("basal", "基础率"),
+    "carbohydrate": ("carbohydrate", "carbs", "碳水", "碳水化合物"),
+}
+"""Headings in lower case; "basal" may be missing."""
+APART = 0.35
+"""How far what was given may be from an action, as a multiple of what the pump would give; farther, it is none of them."""
+NO_BOLUS = 0.05
+"""U: less is no bolus."""
+
+
+@dataclass
+class Export:
+    """What one subject's devices told, by minutes since a midnight (multiples of `EVERY`)."""
+
+    glucose: dict[int, float] = field(default_factory=dict)
+    insulin: Counter[int] = field(default_factory=Counter)
+    basal: dict[int, float] = field(default_factory=dict)
+    carbohydrate: Counter[int] = field(default_factory=Counter)
+
+
+def read(path: Path, unit: str = "mg/dL") -> tuple[dict[str, Export], list[Invalid]]:
+    """The exports of a CSV by subject, and the rows that were refused, with line and column. Raises Invalid for another file.
+
+    Text may be UTF-8, UTF-16 or GB18030, as Excel writes it in China.
+    """
+    setting, _ = load_setting("diabetes")
+    glucose = next(one for one in setting.observed if one.column == "glucose")
+    found: dict[str, Export] = {}
+    refused: list[Invalid] = []
+    places: Mapping[str, int] | None = None
+    separator = ","
+    for told in lines(path):
+        if isinstance(told, Invalid):
+            refused.append(told)
+            continue
+        line, text = told
+        if not text.strip():
+            continue
+        if places is None:
+            separator = max(",;\t", key=text.count)
+            places = _places(cells(text, separator), path, line)
+            continue
+        parts = cells(text, separator)
+        cell = {name: parts[place].strip() if place < len(parts) else "" for name, place in places.items()}
+        try:
+            if not cell["subject"]:
+                raise Invalid("plans.read.no_subject")
+            minute = _minute(cell["time"])
+            numbers = {
+                name: _number(name, cell.get(name, "")) for name in ("glucose", "insulin", "basal", "carbohydrate")
+            }
+            if (value := numbers["glucose"]) is not None:
+                numbers["glucose"] = float(converted(exact(value), unit, "mg/dL", "glucose"))
+                glucose.check(numbers["glucose"])
+        except Invalid as refusal:
+            refused.append(refusal.at(str(path), line))
+            continue
+        export = found.setdefault(cell["subject"], Export())
+        if numbers["glucose"] is not None:
+            export.glucose[minute] = numbers["glucose"]
+        if numbers["basal"] is not None:
+            export.basal[minute] = numbers["basal"]
+        export.insulin[minute] += numbers["insulin"] or 0.0  # type: ignore[assignment]
+        export.carbohydrate[minute] += numbers["carbohydrate"] or 0.0  # type: ignore[assignment]
+    return found, refused
+
+
+def _places(names: Sequence[str], path: Path, line: int) -> dict[str, int]:
+    found = {name: place for name, known in COLUMNS.items() if (place := column(names, known, line)) is not None}
+    if missing := [name for name in COLUMNS if name not in found and name != "basal"]:
+        told = ", ".join(name[:30] for name in names[:20])
+        raise Invalid("plans.read.columns", source=str(path), line=line, missing=", ".join(missing), columns=told)
+    return found
+
+
+def _minute(text: str) -> int:
+    """Minutes since the beginning of the year 1, of the grid."""
+    try:
+        when = datetime.fromisoformat(text.replace("/", "-"))
+    except ValueError as error:
+        raise Invalid("plans.read.step", value=text[:40]) from error
+    return (when.toordinal() * 1440 + when.hour * 60 + when.minute) // EVERY * EVERY
+
+
+def _number(name: str, text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        found = float(text)
+    except ValueError as error:
+        raise Invalid("plans.episode.number", value=text[:40]) from error
+    if not math.isfinite(found) or (found < 0 and name != "glucose"):
+        raise Invalid("plans.episode.number", value=text[:40])
+    return found
+
+
+def episodes(subject: str, told: Export, therapy: Therapy) -> tuple[list[Episode], Counter[str]]:
+    """Logged care of one subject whose pump is set as ``therapy`` (of one) says, and why episodes ended, by reason: "gap",
+    "other"."""
+    from puji.modalities.plans.diabetes.care import COUNTING, NOT_COUNTING, cost
+
+    setting, _ = load_setting("diabetes")
+    kind = COUNTING if any(told.carbohydrate.values()) else NOT_COUNTING
+    times = [*told.glucose, *(minute for some in (told.insulin, told.basal, told.carbohydrate) for minute in some)]
+    found: list[Episode] = []
+    why: Counter[str] = Counter()
+    steps: list[Step] = []
+
+    def close(reason: str) -> None:
+        if steps:
+            name = subject if not found else f"{subject}/{len(found) + 1}"
+            found.append(Episode(name, tuple(steps), "continues" if steps[-1].action else "", (kind,)))
+            why[reason] += 1
+            steps.clear()
+
+    calculator, rate = Calculator(therapy), float(therapy.basal[0]) * 60
+    last = max(told.glucose, default=0)
+    for quarter in range(min(times, default=0) // INTERVAL * INTERVAL, last + 1, INTERVAL):
+        grid = range(quarter, quarter + INTERVAL, EVERY)
+        announced = float(sum(told.carbohydrate[minute] for minute in grid))
+        bolus = float(sum(told.insulin[minute] for minute in grid))
+        _take(calculator, told.glucose.get(quarter))
+        decided = calculator.readings.shape[1] == READINGS or (bool(steps) and calculator.readings.shape[1] > 0)
+        values: tuple[float | None, ...] = ()
+        code = ""
+        if decided:
+            meal = np.array([announced])
+            row = calculator.columns(meal, quarter)[0].tolist()
+            values = tuple(None if math.isnan(one) else round(one, 2) for one in row)
+            code = action(calculator, meal, [told.basal.get(minute, rate) for minute in grid], bolus)
+        for place, minute in enumerate(grid):
+            if place:
+                _take(calculator, told.glucose.get(minute))
+            rate = told.basal.get(minute, rate)
+            given = Dose(np.array([rate / 60]), np.array([told.insulin[minute] / EVERY]))
+            calculator.gave(given, np.array([float(told.carbohydrate[minute])]), EVERY)
+        if not decided:
+            close("gap")
+            continue
+        if quarter + INTERVAL > last:
+            steps.append(Step("", values))  # now: what followed is not known yet
+            close("end")
+            continue
+        after = [told.glucose[minute + EVERY] for minute in grid if minute + EVERY in told.glucose]
+        if not code or not after:
+            close("other" if after else "gap")
+            continue
+        reward = (1 - setting.value.discount) * float(cost(np.array(after)).mean())
+        steps.append(Step("", values, code, round(reward, 6)))
+    close("gap")
+    return found, why
+
+
+def _take(calculator: Calculator, reading: float | None) -> None:
+    """One reading; a gap makes the calculator forget the line through those before."""
+    if reading is None:
+        calculator.readings = np.empty((1, 0))
+    else:
+        calculator.read(np.array([reading]))
+
+
+def action(calculator: Calculator, announced: np.ndarray, rates: Sequence[float], bolus: float) -> str:
+    """The code of the action that is nearest to what was given in a quarter of an hour: basal ``rates``, U/h, and a ``bolus``, U;
+    "" where none is near."""
+    usual = float(calculator.therapy.basal[0]) * 60
+    if announced[0] > 0 or bolus >= NO_BOLUS:
+        says = float(calculator.bolus(announced)[0])
+        known: Mapping[str, float] = MEAL if announced[0] > 0 else CORRECTION
+        if says < NO_BOLUS:
+            return "m0" if announced[0] > 0 and bolus < NO_BOLUS else ""
+        return _nearest(known, bolus / says)
+    return _nearest(BASAL, sum(rates) / len(rates) / usual)
+
+
+def _nearest(known: Mapping[str, float], share: float) -> str:
+    code = min(known, key=lambda one: abs(known[one] - share))
+    return code if abs(known[code] - share) <= APART else ""
+
+
+def told(
+    exports: Mapping[str, Export], therapies: Mapping[str, Therapy]
+) -> Iterator[tuple[str, list[Episode], Counter[str]]]:
+    """The episodes of each subject whose pump's settings are known. Raises Invalid where no subject's are."""
+    if not exports.keys() & therapies.keys():
+        raise Invalid("plans.pump.nobody")
+    for subject, export in exports.items():
+        if subject in therapies:
+            yield (subject, *episodes(subject, export, therapies[subject]))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read an export, write logged care, say what was refused."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("export", type=Path)
+    parser.add_argument("--patients", type=Path, required=True, help="settings of the pumps, as puji stream has them")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines to write, for puji fit and puji predict")
+    parser.add_argument("--unit", choices=("mg/dL", "mmol/L"), default="mg/dL", help="of glucose in the export")
+    parser.add_argument("--language", choices=LANGUAGES, default=None)
+    asked = parser.parse_args(arguments)
+    use(asked.language)
+    from puji.streams import settings
+
+    try:
+        people, wrong = settings.read(asked.patients)
+        exports, refused = read(asked.export, asked.unit)
+        for refusal in [*wrong, *refused][:20]:
+            print(refusal.message(), file=sys.stderr)
+        total: Counter[str] = Counter()
+        with whole(asked.out) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            for _, made, why in told(exports, {name: one.therapy for name, one in people.items()}):
+                stream.writelines(one.dump() + "\n" for one in made)
+                total += why + Counter(episodes=len(made), decisions=sum(len(one.steps) for one in made), subjects=1)
+    except (Invalid, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    details: dict[str, Any] = {name: total[name] for name in ("subjects", "episodes", "decisions", "gap", "other")}
+    left = len(exports.keys() - people.keys())
+    print(translate("plans.pump.written", refused=len(refused), unknown=left, **details))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

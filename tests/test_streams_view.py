@@ -150,7 +150,7 @@ def test_the_line_is_checked_before_anything_starts(capsys, words, told):
 
 def test_that_no_model_for_plans_is_released_is_said_once(tmp_path, monkeypatch, capsys):
     from puji import registry
-    from puji.commands.stream import _planner
+    from puji.commands.stream import _people, _planner
     from puji.errors import Invalid
 
     doses = tmp_path / "doses.csv"
@@ -158,15 +158,16 @@ def test_that_no_model_for_plans_is_released_is_said_once(tmp_path, monkeypatch,
         "patient,age,weight,basal,carbohydrate_ratio,correction_factor,current\n"
         "p1,9,31,0.35,20,50,none\np2,9,31,3500,20,50,none\n"
     )
-    planner = _planner(None, doses, None)
+    people = _people(doses, None)
+    planner = _planner(None, doses, None, people)
     assert set(planner.settings) == {"p1"}
     assert planner.simulated is False
     told = capsys.readouterr().err
     assert "doses.csv:3" in told
     assert "refused: 1" in told
-    assert _planner(None, None, None) is None
+    assert _people(None, None) == {} and _planner(None, None, None, {}) is None
     monkeypatch.setattr(registry, "shipped", dict)
-    assert _planner(None, None, 2) is None
+    assert _planner(None, None, 2, people) is None
     assert capsys.readouterr().err.count("plans-diabetes") == 1
     with pytest.raises(Invalid, match="plans-diabetes"):
-        _planner(None, doses, None)
+        _planner(None, doses, None, people)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 
@@ -43,6 +44,8 @@ _WHOLE = {
     "u[iU]/mL": "m[iU]/L",
 }
 """Units that are told in another way as a whole."""
+GLUCOSE_UNITS = ("mg/dL", "mmol/L")
+_glucose_unit: str | None = None
 _COUNTS = re.compile(r"[x×*]?10[\^*]?(\d{1,2})/[Ll升]")
 """Cells in a litre: ×10⁹/L, 10^9/L, 10*9/L."""
 SHOWN = {"mm[Hg]": "mmHg", "m2": "m²", "[iU]": "IU", "k[iU]": "kIU", "m[iU]": "mIU", "u[iU]": "μIU"}
@@ -86,3 +89,17 @@ def shown(unit: str, language: str) -> str:
         return unit
     words = {**SHOWN, "Cel": _DEGREES[language]}
     return "/".join(words.get(code, code) for code in codes)
+
+
+def use_glucose_unit(unit: str | None) -> None:
+    """Show people glucose in ``unit``, one of `GLUCOSE_UNITS`, from now on; None: as the environment says."""
+    global _glucose_unit
+    if unit is not None and unit not in GLUCOSE_UNITS:
+        raise ValueError(f"unit {unit!r}: choose one of {', '.join(GLUCOSE_UNITS)}")
+    _glucose_unit = unit
+
+
+def glucose_unit() -> str:
+    """The unit in which people are shown glucose: the chosen one, else PUJI_GLUCOSE_UNIT, else mg/dL. Files keep mg/dL."""
+    told = ucum(_glucose_unit or os.environ.get("PUJI_GLUCOSE_UNIT", ""))
+    return told if told in GLUCOSE_UNITS else GLUCOSE_UNITS[0]

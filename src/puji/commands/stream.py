@@ -16,6 +16,7 @@ from typing import Any
 from puji.commands.interface import COUNT, PATH, POSITIVE, SEED, SHARE, TEXT, Command, Typed, one_of, option
 from puji.commands.output import note, on_terminal
 from puji.errors import Invalid
+from puji.units import GLUCOSE_UNITS, ucum, use_glucose_unit
 
 PORT, SECURE_PORT = 1883, 8883
 STATE = "puji-stream"
@@ -39,6 +40,13 @@ def _topic(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,60}(/[A-Za-z0-9._-]{1,60}){0,7}", text):
         raise ValueError(text)
     return text
+
+
+def _unit(text: str) -> str:
+    found = ucum(text)
+    if found not in GLUCOSE_UNITS:
+        raise ValueError(text)
+    return found
 
 
 def stream_command() -> Command:
@@ -76,6 +84,7 @@ def stream_command() -> Command:
             option("--state", kind=PATH, metavar="cli.metavar.folder"),
             option("--seconds", kind=POSITIVE, metavar=number),
             option("--view", kind=one_of("table", "lines")),
+            option("--unit", kind=Typed("unit", _unit, "streams.bad_unit"), metavar="cli.metavar.value"),
             option("--seed", kind=SEED, default="0", show_default=True, metavar=number),
         ],
     )
@@ -104,14 +113,13 @@ def _check(values: dict[str, Any]) -> None:
         raise Invalid("streams.ca_alone")
 
 
-def _planner(plans: str | None, file: Path | None, virtual: int | None) -> Any:
-    """Who plans, for the patients of ``file`` and for so many ``virtual`` ones; None: nobody."""
-    if plans is None and file is None and virtual is None:
-        return None
-    from puji import registry
+def _people(file: Path | None, virtual: int | None) -> dict[str, Any]:
+    """What the patients of ``file`` and so many ``virtual`` ones usually get, by patient; says who is too young for NEWS2."""
+    if file is None and virtual is None:
+        return {}
     from puji.streams import settings
     from puji.streams.devices import chosen, identifiers
-    from puji.streams.diabetes_planner import RELEASED, DiabetesPlanner
+    from puji.streams.vitals import ADULT
 
     known = {} if virtual is None else settings.virtual(chosen(virtual), identifiers(virtual))
     if file is not None:
@@ -120,6 +128,18 @@ def _planner(plans: str | None, file: Path | None, virtual: int | None) -> Any:
         note("streams.patients.told", taken=len(told), refused=len(refused))
         for refusal in refused[:REFUSALS]:
             note("streams.patients.refused", why=refusal.message())
+    if young := sum(one.age < ADULT for one in known.values()):
+        note("streams.patients.young", n=young, age=f"{ADULT:g}")
+    return known
+
+
+def _planner(plans: str | None, file: Path | None, virtual: int | None, known: dict[str, Any]) -> Any:
+    """Who plans for the ``known`` patients; None: nobody."""
+    if plans is None and file is None and virtual is None:
+        return None
+    from puji import registry
+    from puji.streams.diabetes_planner import RELEASED, DiabetesPlanner
+
     if not known:
         raise Invalid("streams.plans.patients", source="--plans")
     if plans is None and RELEASED not in registry.shipped():
@@ -157,6 +177,7 @@ def stream(**values: Any) -> None:
     """Put broker, devices, monitor and view together, and run them until somebody ends it."""
     _check(values)
     password = _password(values["password_file"], values["user"])
+    use_glucose_unit(values["unit"])
     # Only now what takes time to import.
     import torch
 
@@ -178,7 +199,8 @@ def stream(**values: Any) -> None:
         folder = values["state"]
         if folder is None and simulated is not None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="puji-stream-")))
-        planner = _planner(values["plans"], values["patients"], simulated)
+        people = _people(values["patients"], simulated)
+        planner = _planner(values["plans"], values["patients"], simulated, people)
         forecaster = EngineForecaster(weights.load(), spread=weights.spread())
         store = Store(folder or Path(STATE))
         stack.callback(store.close)
@@ -203,7 +225,10 @@ def stream(**values: Any) -> None:
         if host not in (None, "127.0.0.1", "::1", "localhost") and not values["tls"]:
             note("streams.plain")
         topic = values["topic"]
-        monitor = Monitor(store, forecaster, clock, topic=topic, planner=planner, simulated=simulated is not None)
+        ages = {name: one.age for name, one in people.items()}
+        monitor = Monitor(
+            store, forecaster, clock, topic=topic, planner=planner, simulated=simulated is not None, ages=ages
+        )
         service = Service(Link(address, monitor.topics), monitor)
         note("streams.started", where=f"{address.host}:{address.port}", topic=topic)
         if simulated is not None:
@@ -219,6 +244,8 @@ def stream(**values: Any) -> None:
             devices.start()
             stack.callback(devices.stop)
         alive = values["view"] == "table" or (values["view"] is None and on_terminal())
+        if speed is not None and not alive:
+            note("streams.view.ahead", speed=f"{speed:g}")
         view = LiveView(service, clock, speed, sys.stdout) if alive else Lines(service, sys.stdout)
         with stopping(service, values["seconds"]), view as watch:
             service.run(watch)

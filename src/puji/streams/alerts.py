@@ -53,16 +53,21 @@ def of_forecast(forecast: Forecast | None, on: Collection[str]) -> dict[str, Rai
 
 
 def wanted(
-    latest: Mapping[str, float], forecast: Forecast | None, stale: Collection[str], on: Collection[str]
+    latest: Mapping[str, float],
+    forecast: Forecast | None,
+    stale: Collection[str],
+    on: Collection[str],
+    adult: bool = True,
 ) -> dict[str, Raised | None]:
     """The alerts that should be on, by name.
 
     ``latest``: vital -> its latest value, however old: that a low glucose was followed by silence does not make it better.
-    ``stale``: vitals without a reading for too long.
+    ``stale``: vitals without a reading for too long. ``adult``: whether the limits of vital signs hold, see `vitals.ADULT`.
     """
     found: dict[str, Raised | None] = {}
     for name, value in latest.items():
-        found |= of_value(VITALS[name], value, on)
+        if adult or name == GLUCOSE.name:
+            found |= of_value(VITALS[name], value, on)
     low_now = any(f"{GLUCOSE.name}-{kind}" in found for kind in ("low", "very_low"))
     if not low_now and GLUCOSE.name not in stale:
         found |= of_forecast(forecast, on)

@@ -27,3 +27,8 @@ class Fast:
     def __call__(self) -> int:
         """Now, milliseconds since 1970."""
         return self._started + round((time.monotonic() - self._at) * 1000 * self.speed)
+
+
+def speed_of(clock: Clock) -> float:
+    """How many times as fast as the system's time a clock runs."""
+    return float(getattr(clock, "speed", 1.0))

@@ -10,7 +10,7 @@ All three are called within `Store.batch`, so that what they change is kept whol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from uuid import uuid4
@@ -24,7 +24,7 @@ from puji.streams.observation import ID, Reading
 from puji.streams.planner import Planner, Proposal
 from puji.streams.store import Alert, Store
 from puji.streams.tokens import HISTORY
-from puji.streams.vitals import GLUCOSE, VITALS
+from puji.streams.vitals import ADULT, GLUCOSE, VITALS
 from puji.streams.window import STEP_MS, Limits, Window
 
 ACCEPTED = "accepted"
@@ -88,6 +88,8 @@ class Monitor:
         go out.
     planner : Planner, optional
         Asked for plans; None: there are none.
+    ages : mapping of str to float
+        Years, of the patients of whom they are known: the limits of vital signs are not for children (`vitals.ADULT`).
     """
 
     def __init__(
@@ -100,7 +102,11 @@ class Monitor:
         limits: Limits | None = None,
         planner: Planner | None = None,
         simulated: bool = False,
+        ages: Mapping[str, float] | None = None,
     ) -> None:
+        self.ages = ages or {}
+        self._stalls: list[tuple[int, int]] = []
+        # When this program slept or hung: when that was over, and how long it was, milliseconds.
         self.store, self.forecaster, self.clock, self.topic = store, forecaster, clock, topic
         self.limits, self.planner, self.simulated = limits or Limits(), planner, simulated
         self.patients: dict[str, Patient] = {}
@@ -223,6 +229,25 @@ class Monitor:
         if len(recent) == 1 and vital != GLUCOSE.name:
             del patient.silent[vital]  # how often a cuff or a thermometer tells is not known yet
 
+    # -- silence -----------------------------------------------------------------------------------------------------
+
+    def slept(self, length: int) -> None:
+        """This program slept or hung for ``length`` milliseconds until now: no device was silent because of that."""
+        now = self.clock()
+        longest = int(self.limits.span * 1000)
+        self._stalls = [(end, time) for end, time in self._stalls if end > now - longest] + [(now, length)]
+
+    def _silent(self, patient: Patient, now: int) -> list[str]:
+        """The vitals whose devices are silent; the time that this program slept does not count."""
+        found = []
+        for vital, time in patient.silent.items():
+            if time < now:
+                series = patient.window.series.get(vital)
+                last = series.times[-1] if series is not None and series.times else 0
+                if time + sum(length for end, length in self._stalls if end > last) < now:
+                    found.append(vital)
+        return found
+
     # -- what follows ------------------------------------------------------------------------------------------------
 
     def settle(self, most: int | None = None) -> list[str]:
@@ -261,8 +286,8 @@ class Monitor:
         self._past = {}
         now = self.clock()
         for name, patient in list(self.patients.items()):
-            silent = any(time < now for time in patient.silent.values())
-            if silent or any(alert.endswith("-stale") for alert in patient.alerts):
+            old = any(time < now for time in patient.silent.values())
+            if old or any(alert.endswith("-stale") for alert in patient.alerts):
                 if patient.silent.get(GLUCOSE.name, now) < now and patient.forecast is not None:
                     patient.forecast, patient.why = None, "streams.none.stale"
                     self._publish_forecast(name, patient, now)
@@ -343,8 +368,8 @@ class Monitor:
             newest = series.newest()
             if newest is not None and (value := series.value(newest)) is not None:
                 latest[vital], sources[vital] = value, series.values[newest][1]
-        stale = [vital for vital, time in patient.silent.items() if time < now and vital in VITALS]
-        wanted = alerts.wanted(latest, patient.forecast, stale, patient.alerts)
+        stale = [vital for vital in self._silent(patient, now) if vital in VITALS]
+        wanted = alerts.wanted(latest, patient.forecast, stale, patient.alerts, self.adult(name))
         for key, raised in wanted.items():
             if key in patient.alerts:
                 continue
@@ -355,6 +380,10 @@ class Monitor:
             self._publish_flag(alert, text, sources.get(key.rpartition("-")[0], ""))
         for key in [key for key in patient.alerts if key not in wanted]:
             self._end(name, patient, key, "streams.alert.over", now)
+
+    def adult(self, name: str) -> bool:
+        """Whether the limits of vital signs hold for a patient; also where nobody told an age."""
+        return self.ages.get(name, ADULT) >= ADULT
 
     def _end(self, name: str, patient: Patient, key: str, why: str, now: int) -> None:
         alert = patient.alerts.pop(key)

@@ -18,7 +18,8 @@ from puji.language import translate
 from puji.streams.forecaster import Forecast
 from puji.streams.observation import LOINC, UCUM
 from puji.streams.store import Alert, Outgoing
-from puji.streams.vitals import GLUCOSE, VITALS
+from puji.streams.vitals import GLUCOSE, VITALS, glucose_shown
+from puji.units import glucose_unit
 
 SYSTEM = "urn:puji:streams"
 TAG = {"system": "urn:puji", "code": "machine-made", "display": "made by a machine, to be reviewed by a clinician"}
@@ -132,9 +133,9 @@ def message(name: str, topic: str, resource: Mapping[str, Any]) -> Outgoing:
 def said(name: str, value: float | None = None, minutes: int | None = None) -> str:
     """An alert for people: "Glucose is low: 62 mg/dL"."""
     vital, _, kind = name.rpartition("-")
-    unit = VITALS.get(vital, GLUCOSE).unit
+    unit = glucose_unit() if vital == GLUCOSE.name else VITALS[vital].unit if vital in VITALS else ""
     unit = READ.get(unit, unit)
-    number = "" if value is None else f"{value:.4g}"
+    number = "" if value is None else glucose_shown(value) if vital == GLUCOSE.name else f"{value:.4g}"
     told = translate(f"streams.vital.{vital}")
     return translate(f"streams.alert.{kind}", vital=told, value=number, unit=unit, minutes=minutes or 0)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from puji.streams.clock import speed_of
 from puji.streams.link import Acknowledged, Connected, Event, Link, Lost, Received
 from puji.streams.monitor import Monitor
 
@@ -20,6 +21,8 @@ AT_ONCE = 8
 """Patients that are forecast in one transaction: what was forecast is sent before others are."""
 TICK = 1.0
 """Seconds between two looks at who is silent."""
+USUAL = 2.0
+"""Seconds that a batch and the wait for it take at most: what is longer, this program slept or hung."""
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Service:
         self._underway: dict[int, int] = {}  # what the broker calls a message -> its place in the outbox
         self._sent_to = 0
         self._ticked = 0.0
+        self._awake: int | None = None  # by the monitor's clock
 
     def stop(self) -> None:
         """Let `run` end in good order, from any thread."""
@@ -87,6 +91,10 @@ class Service:
 
     def _batch(self, events: list[Event]) -> None:
         """One transaction; then, and only then, the messages of it are acknowledged."""
+        now, before = self.monitor.clock(), self._awake
+        self._awake = now
+        if before is not None and (stall := now - before - int(USUAL * 1000 * speed_of(self.monitor.clock))) > 0:
+            self.monitor.slept(stall)
         messages: list[Received] = []
         due = time.monotonic() - self._ticked >= TICK
         if events or due or self.monitor.waiting:

@@ -20,7 +20,8 @@ from puji.streams.monitor import ACCEPTED, Monitor, Patient
 from puji.streams.resources import moment, said
 from puji.streams.service import Service
 from puji.streams.tokens import STEP
-from puji.streams.vitals import GLUCOSE, TEMPERATURE, VITALS, Vital
+from puji.streams.vitals import GLUCOSE, TEMPERATURE, VITALS, Vital, glucose_shown
+from puji.units import glucose_unit
 
 PAST = 24
 """The most steps that are drawn: two hours."""
@@ -94,8 +95,8 @@ def _columns(monitor: Monitor, now: int, past: int) -> dict[str, Column]:
     for name, vitals in SHOWN.items():
         if any(vital in patient.window.series for patient in monitor.patients.values() for vital in vitals):
             header = f"streams.short.vital.{name}"
-            found[name] = Column(header, partial(_vital, vitals), right=True)
-    found["alerts"] = Column("streams.view.alerts", lambda _, patient: _alerts(patient), 12)
+            found[name] = Column(header, partial(_vital, monitor, vitals), right=True)
+    found["alerts"] = Column("streams.view.alerts", partial(_alerts, monitor), 12)
     found["age"] = Column("streams.view.age", lambda _, patient: _age(patient, now), right=True)
     found["refused"] = Column("streams.view.refused", lambda _, patient: _refused(patient), right=True)
     return found
@@ -103,7 +104,7 @@ def _columns(monitor: Monitor, now: int, past: int) -> dict[str, Column]:
 
 def _header(name: str, column: Column) -> str:
     if name == "glucose":
-        return GLUCOSE.unit
+        return glucose_unit()
     if name.startswith("in "):
         return translate("streams.view.in", minutes=int(name.removeprefix("in ")))
     return translate(column.header)
@@ -163,7 +164,7 @@ def _latest(patient: Patient, vital: str) -> tuple[int, float] | None:
 
 def _glucose(patient: Patient) -> Text:
     found = _latest(patient, GLUCOSE.name)
-    return Text("–") if found is None else Text(f"{found[1]:.0f}", style=_style(GLUCOSE, found[1]))
+    return Text("–") if found is None else Text(glucose_shown(found[1]), style=_style(GLUCOSE, found[1]))
 
 
 def _past(patient: Patient, now: int, width: int) -> Text:
@@ -175,7 +176,10 @@ def _past(patient: Patient, now: int, width: int) -> Text:
 def _forecast(minutes: int, _: str, patient: Patient) -> Text:
     told = {one.minutes: one for one in patient.forecast.horizons} if patient.forecast else {}
     one = told.get(minutes)
-    return Text("–" if one is None else f"{one.median:3.0f} ({one.low:.0f}–{one.high:.0f})")
+    if one is None:
+        return Text("–")
+    median, low, high = map(glucose_shown, (one.median, one.low, one.high))
+    return Text(f"{median:>3} ({low}–{high})")
 
 
 def _plan(patient: Patient) -> Text:
@@ -184,19 +188,22 @@ def _plan(patient: Patient) -> Text:
     return Text(translate("streams.view.no_plan"), style="dim") if patient.plan.why else Text(patient.plan.text)
 
 
-def _vital(vitals: Sequence[str], _: str, patient: Patient) -> Text:
-    """The newest value of one vital, or of two of one measurement."""
+def _vital(monitor: Monitor, vitals: Sequence[str], name: str, patient: Patient) -> Text:
+    """The newest value of one vital, or of two of one measurement; of children none is judged."""
     text = Text()
     for place, vital in enumerate(vitals):
         found = _latest(patient, vital)
         digits = 1 if vital == TEMPERATURE.name else 0
-        shown = Text("–") if found is None else Text(f"{found[1]:.{digits}f}", style=_style(VITALS[vital], found[1]))
+        shown = Text("–") if found is None else Text(f"{found[1]:.{digits}f}")
+        if found is not None and monitor.adult(name):
+            shown.stylize(_style(VITALS[vital], found[1]))
         text.append("/" if place else "").append_text(shown)
     return text
 
 
-def _alerts(patient: Patient) -> Text:
+def _alerts(monitor: Monitor, name: str, patient: Patient) -> Text:
     text = Text()
+    signs = {vital for vitals in SHOWN.values() for vital in vitals} & patient.window.series.keys()
     kinds = list(_STYLES)
     for key in sorted(patient.alerts, key=lambda key: (kinds.index(key.rpartition("-")[2]), key)):
         vital, _, kind = key.rpartition("-")
@@ -204,6 +211,8 @@ def _alerts(patient: Patient) -> Text:
         if vital != GLUCOSE.name:
             told = f"{translate(f'streams.short.vital.{vital}')} {told}"
         text.append(" · " if text else "").append(told, style=_STYLES[kind])
+    if signs and not monitor.adult(name):
+        text.append(" · " if text else "").append(translate("streams.short.child"), style="dim")
     return text
 
 

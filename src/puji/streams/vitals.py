@@ -11,6 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from puji.units import glucose_unit
+
+ADULT = 16.0
+"""Years from which on the limits of vital signs hold: NEWS2 is not for use in children under 16 (Royal College of Physicians,
+2017)."""
 MMOL = 18.0156
 """mg/dl of glucose in one mmol/l: its molecular weight, 180.156 g/mol (LOINC), by ten."""
 
@@ -36,7 +41,7 @@ class Vital:
 
 GLUCOSE = Vital("glucose", "mg/dL", 20.0, 600.0, below=70.0, above=250.0, far_below=54.0)
 """Battelino et al., Diabetes Care 42:1593 (2019)."""
-# The rest: what alone scores 3 in NEWS2 (Royal College of Physicians, 2017), adults on scale 1, in whole numbers.
+# The rest: what alone scores 3 in NEWS2 (Royal College of Physicians, 2017), from 16 years on, on scale 1, in whole numbers.
 HEART_RATE = Vital("heart_rate", "/min", 10.0, 350.0, below=41.0, above=130.0)
 SPO2 = Vital("spo2", "%", 30.0, 100.0, below=92.0)
 RESPIRATION = Vital("respiration", "/min", 1.0, 120.0, below=9.0, above=24.0)
@@ -55,6 +60,12 @@ VITALS: Mapping[str, Vital] = {
         *(CARBOHYDRATE, BOLUS, BASAL),
     )
 }
+
+
+def glucose_shown(value: float) -> str:
+    """Glucose, mg/dl, as people read it in their unit (`puji.units.glucose_unit`), which is not told."""
+    return f"{value / MMOL:.1f}" if glucose_unit() == "mmol/L" else f"{value:.0f}"
+
 
 PRESSURE = "85354-9"
 """The panel of blood pressure, whose components are `COMPONENTS`."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 
 from puji.errors import Invalid
+from puji.units import glucose_unit
 
 SMALLEST, LARGEST = Fraction(1, 10**9), Fraction(10**12)
 """Between them lies every number that a dose, a time or a measurement may have, 0 aside."""
@@ -90,10 +91,14 @@ class Unit:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number with its unit, as it was told: not yet checked."""
+    """A number with its unit, as it was told: not yet checked.
+
+    ``substance``: what was measured; people are shown glucose in their own unit (`puji.units.glucose_unit`).
+    """
 
     value: float
     unit: str
+    substance: str = field(default="", compare=False)
 
     @classmethod
     def read(cls, text: str) -> Quantity:
@@ -115,6 +120,11 @@ class Quantity:
 
     def shown(self, language: str) -> str:
         """As a clinician reads it in ``language``: "0.1 mcg/kg/min"."""
+        own = glucose_unit()
+        if self.substance == "glucose" and own != parsed(self.unit).code and self.value >= 0:
+            value = converted(exact(self.value), self.unit, own, self.substance)
+            digits = 1 if own == "mmol/L" else 0
+            return f"{float(value):.{digits}f} {unit_shown(own, language)}"
         return f"{_digits(self.value)} {unit_shown(self.unit, language)}".rstrip()  # a dose is never told rounded
 
 

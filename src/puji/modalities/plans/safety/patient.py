@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -155,7 +156,9 @@ class Observed(Warned):
             if limit is not None:
                 found = converted(exact(value.value), value.unit, limit.unit, self.substance)
                 if (found < exact(limit.value)) if reason == "low" else (found > exact(limit.value)):
-                    yield self.finding(self.effect, reason, place, value=value, limit=limit, **told)
+                    shown = {"value": value, "limit": limit}
+                    numbers = {name: replace(one, substance=self.substance) for name, one in shown.items()}
+                    yield self.finding(self.effect, reason, place, **numbers, **told)
 
 
 def shared(case: Case, code: str, other: str, level: int) -> bool:

@@ -31,7 +31,7 @@ from benchmarks.common import source, with_intervals
 from puji import corpus
 from puji.card import card
 from puji.errors import Invalid
-from puji.modalities.images import assess, metrics, phantoms, predict
+from puji.modalities.images import assess, calibration, metrics, phantoms, predict
 from puji.modalities.images.augment import shifted
 from puji.modalities.images.codebook import Codebook
 from puji.modalities.images.conditions import Ask, Setup
@@ -109,7 +109,7 @@ def classified(model: Any, records: list[Image], name: str, log: list[dict[str, 
 
 def by_readings(model: Any, records: list[Image]) -> dict[str, float]:
     """Validation AUC of each reading alone."""
-    behind, before, truths = model.modality.readings(model, records)
+    behind, before, truths = calibration.readings(model, records)
     plans = {
         "label": Reading(1, 1.0, 0.0),
         "label, nine views": Reading(9, 1.0, 0.0),
@@ -170,7 +170,7 @@ def anomalies(model: Any, records: list[Image]) -> dict[str, Any]:
 
 
 def _scores(model: Any, records: list[Image]) -> dict[str, np.ndarray]:
-    traits = model.modality.traits(model, records)
+    traits = calibration.traits_of(model, records)
     return {"distance": model.modality.usual.distances(traits), "surprise": traits[:, 0]}
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import puji
+from puji.commands.judge import Given, answer_row
 from puji.engine import network as networks
 from puji.engine.vocabulary import Vocabulary
 from puji.errors import Invalid
-from puji.modalities.images import assess, judge, phantoms, predict, views
+from puji.modalities.images import assess, draw, judge, phantoms, predict, views
 from puji.modalities.images import metrics as figures
 from puji.modalities.images.augment import Augmentation, shifted
 from puji.modalities.images.codebook import Codebook, cut
@@ -24,7 +25,7 @@ from puji.modalities.images.image import Image
 from puji.modalities.images.modality import Images
 from puji.modalities.images.predict import Reading
 from puji.modalities.images.tokens import AROUND, HOLE, IMAGE, Labels, code_of, patch_token
-from puji.modality import END, Raw
+from puji.modality import END, Estimate, Raw
 from puji.model import Model
 
 
@@ -290,6 +291,46 @@ def model(tmp_path_factory):
         settings=settings,
         setup={"codes": 64},
     )
+
+
+def test_too_few_held_out_images_are_told_with_their_number(model):
+    image = chests(1, 50)[0]
+    (told,) = model.modality.remarks(image, model.predict(image, sure=0.0))
+    assert "160 images" in told and "40 held-out" in told and "--unfamiliar answer" in told
+    again = Images()
+    again.restore(model.modality.state())
+    assert again.remarks(image, model.predict(image, sure=0.0)) == [told]
+    # The released one has enough.
+    assert puji.load("images").modality.remarks(image, model.predict(image, sure=0.0)) == []
+
+
+def test_tables_hold_no_pixels(model, tmp_path):
+    batch = model.generate(2, seed=0)
+    batch.save(tmp_path / "new.csv")
+    text = (tmp_path / "new.csv").read_text("utf-8")
+    assert len(text) < 2000 and "pixels" not in text and "28" in text
+    image = chests(1, 50)[0]
+    row = Given(image).row(model.modality)
+    assert row["record"] == "28 x 28, clear"
+    assert len(str(answer_row(model.modality, Given(image), model.predict(image, sure=0.0)))) < 2000
+
+
+def test_axes_of_a_figure_are_of_one_height(monkeypatch):
+    heights = []
+
+    def measured(figure, kind):
+        figure.canvas.draw()
+        heights.append([round(one.get_window_extent().height, 1) for one in figure.axes if one.axison])
+        heights[-1] += [round(one.get_window_extent().height, 1) for one in figure.axes if one.images]
+        return ""
+
+    monkeypatch.setattr("puji.figures.drawn", measured)
+    image, surprise = chests(1)[0].array, np.arange(49.0)
+    draw.answered(image, surprise, {"opacity": Estimate(0.8, 0.8, 0.8), "clear": Estimate(0.2, 0.2, 0.2)}, "png")
+    draw.answered(image, surprise, {}, "png", title="A title")
+    draw.explained(image, np.ones((7, 7)), "png", title="A title")
+    for found in heights:
+        assert len(found) >= 3 and max(found) - min(found) <= 1.0, found
 
 
 def test_the_datas_own_parts_are_kept(model):

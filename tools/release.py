@@ -52,7 +52,9 @@ ABOUT = {
         " what a radiologist sees is gone, and on images of another exposure it calls too many healthy children ill (below). The"
         " weights show what the program does; train on your own images (`puji fit images`).\n\n"
         "An image that lies farther from the validation images than 95 % of these do, in surprise and plain measures jointly,"
-        " gets no answer (state `usual`; the familiarity.nats_per_token below is not used).\n\n"
+        " gets no answer (state `usual`; the familiarity.nats_per_token below is not used). Not noticed, and so answered as if"
+        " they fitted, are most mirrored chests (left and right exchanged: look at the marker) and half of those moved by 8 of 28"
+        " pixels.\n\n"
         "Made by `python -m benchmarks images_quality`: of three seeds the best on validation.\n"
     ),
     "reports": (

@@ -407,6 +407,10 @@ class Modality(ABC, Generic[Record]):
         """The record as one line of text, for the cache of cleaned records. See `revive`."""
         return str(record)
 
+    def beside(self, record: Record) -> str:
+        """The record as it stands beside its answer in a table. Default: `dump`."""
+        return self.dump(record)
+
     def revive(self, line: str) -> Record:
         """Inverse of `dump`; trusts its input, so it may skip what `preprocess` checks."""
         return self.preprocess(Raw(line))

@@ -71,7 +71,7 @@ class Given:
 
     def row(self, modality: Any) -> dict[str, Any]:
         """The columns by which a result is matched with what was given."""
-        return {"source": self.source, "line": self.line, "given": self.text, "record": modality.dump(self.record)}
+        return {"source": self.source, "line": self.line, "given": self.text, "record": modality.beside(self.record)}
 
 
 def records_of(model: Any, given: str) -> Iterator[Given | Invalid]:

@@ -15,6 +15,7 @@ from puji.findings import named
 from puji.gallery import Figure
 from puji.intervals import proportion
 from puji.language import LANGUAGES, Text, translate
+from puji.modalities.images import calibration
 from puji.modalities.images.conditions import Ask
 from puji.modalities.images.image import Image
 from puji.modality import Assessment, Metric
@@ -84,7 +85,7 @@ def judged(
     parts = []
     for start in range(0, len(records), BLOCK):
         part = records[start : start + BLOCK]
-        parts.append(modality.readings(model, part, moves=reading.moves, bayes=bool(reading.before)))
+        parts.append(calibration.readings(model, part, moves=reading.moves, bayes=bool(reading.before)))
         step(start + len(part), len(records))
     found = []
     for number, tokens in enumerate(questions):

@@ -29,6 +29,8 @@ MOST = 256
 """Images on a sheet; of more, the first ones."""
 STRIP = 16
 """Pixels of the strip with the word, below a picture of `SHOWN` pixels."""
+SCALE = 0.05
+"""Width of a scale of colours, as a share of an image's."""
 MOST_LABELS = 8
 """Labels in one picture, the likeliest."""
 
@@ -98,22 +100,25 @@ def answered(
     figures.check(kind, "images")
     language = language or current()
     with figures.canvas(8.4, 3.0) as figure:
-        panels = figure.subplots(1, 3, width_ratios=(1, 1.15, 1))
-        _shown(panels[0], pixels)
-        panels[0].set_title(title)
-        _shown(panels[1], pixels)
-        panels[1].set_title(translate("images.figure.surprise", language))
+        first, second, scale, bars = figure.subplots(1, 4, width_ratios=(1, 1, SCALE, 1))
+        _shown(first, pixels)
+        first.set_title(title)
+        _shown(second, pixels)
+        second.set_title(translate("images.figure.surprise", language))
         if surprise is not None:
             side = math.isqrt(len(surprise))
-            overlay = _overlay(panels[1], np.asarray(surprise).reshape(side, side), "inferno", 0.0, None)
-            figure.colorbar(overlay, ax=panels[1], shrink=0.8, label=translate("images.figure.nats", language))
+            overlay = _overlay(second, np.asarray(surprise).reshape(side, side), "inferno", 0.0, None)
+            _scale(figure, scale, overlay, translate("images.figure.nats", language))
+        else:
+            scale.set_axis_off()
         names = list(estimates)[:MOST_LABELS][::-1]
-        panels[2].barh(range(len(names)), [estimates[name].value for name in names], height=0.6)
-        panels[2].set_yticks(range(len(names)), [named(name, language) for name in names])
-        panels[2].set_xlim(0, 1)
-        panels[2].set_title(translate("images.figure.probability" if names else "images.figure.no_answer", language))
+        bars.barh(range(len(names)), [estimates[name].value for name in names], height=0.6)
+        bars.set_yticks(range(len(names)), [named(name, language) for name in names])
+        bars.set_xlim(0, 1)
+        bars.set_box_aspect(1)  # as high as the images
+        bars.set_title(translate("images.figure.probability" if names else "images.figure.no_answer", language))
         if not names:
-            panels[2].set_axis_off()
+            bars.set_axis_off()
         return figures.drawn(figure, kind)
 
 
@@ -125,14 +130,20 @@ def explained(
     figures.check(kind, "images")
     language = language or current()
     with figures.canvas(6.4, 3.2) as figure:
-        panels = figure.subplots(1, 2, width_ratios=(1, 1.15))
-        _shown(panels[0], pixels)
-        panels[0].set_title(title)
-        _shown(panels[1], pixels)
+        first, second, scale = figure.subplots(1, 3, width_ratios=(1, 1, SCALE))
+        _shown(first, pixels)
+        first.set_title(title)
+        _shown(second, pixels)
         most = float(np.abs(scores).max()) or 1.0
-        overlay = _overlay(panels[1], scores, "RdBu_r", -most, most)
-        figure.colorbar(overlay, ax=panels[1], shrink=0.8, label=translate("images.figure.contribution", language))
+        overlay = _overlay(second, scores, "RdBu_r", -most, most)
+        _scale(figure, scale, overlay, translate("images.figure.contribution", language))
         return figures.drawn(figure, kind)
+
+
+def _scale(figure: Any, panel: Any, overlay: Any, label: str) -> None:
+    """The scale of colours of ``overlay``, as high as the images beside it."""
+    panel.set_box_aspect(1 / SCALE)
+    figure.colorbar(overlay, cax=panel, label=label)
 
 
 def _shown(panel: Any, pixels: Pixels) -> None:

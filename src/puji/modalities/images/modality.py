@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,15 +11,16 @@ import numpy as np
 from pydantic import BaseModel
 
 from puji.errors import Invalid
-from puji.modalities.images import conditions, predict, views
-from puji.modalities.images.augment import ELSEWHERE, Augmentation
+from puji.language import translate
+from puji.modalities.images import calibration, conditions, predict, views
+from puji.modalities.images.augment import Augmentation
 from puji.modalities.images.codebook import Codebook, Pixels
 from puji.modalities.images.grammar import ImageGrammar
 from puji.modalities.images.image import Image, cleaned_label, cleaned_labels, coloured, resized, revived
 from puji.modalities.images.predict import Reading
 from puji.modalities.images.read import read, read_one
 from puji.modalities.images.tokens import AROUND, FIXED, HOLE, IMAGE, Labels, code_of, patch_token
-from puji.modalities.images.usual import FEWEST, Usual, traits
+from puji.modalities.images.usual import ENOUGH, FEWEST, Usual, traits
 from puji.modality import (
     END,
     Answer,
@@ -37,10 +37,6 @@ from puji.modality import (
 
 MOST_LEARNED = 5000
 """Training images from which codes are learned, each as it is and once changed."""
-BLOCK = 64
-"""Images that are read at once."""
-MOST_HELD_OUT = 1000
-"""Held-out images by which answers are calibrated."""
 
 
 class Images(Modality[Image]):
@@ -68,6 +64,8 @@ class Images(Modality[Image]):
         self.labels = Labels()
         self.reading = Reading()
         self.usual: Usual | None = None
+        self.learned = self.held_out = ENOUGH
+        """Images that the model learned from, and by which it knows what is unlike them."""
         self._completing: tuple[conditions.Conditions, list[str | None]] | None = None
 
     # -- step 1: preprocess ------------------------------------------------------------------------------------------
@@ -116,6 +114,7 @@ class Images(Modality[Image]):
     def learn(self, records: Sequence[Image]) -> None:
         """The labels and the codes."""
         self.labels = Labels.learn(record.labels for record in records)
+        self.learned = len(records)
         rng = np.random.default_rng(0)
         some = rng.permutation(len(records))[:MOST_LEARNED]
         images = np.stack([self.standard(records[index]) for index in some])
@@ -128,50 +127,10 @@ class Images(Modality[Image]):
         return Augmentation(mirror=self.chosen.mirror)
 
     def calibrate(self, model: Any, records: Sequence[Image]) -> None:
-        """What usual images are like; and how likelihoods become probabilities, from held-out images, each as it is and once as
-        another machine might take it.
-
-        What is chosen on images of one machine alone trusts the label behind the image too much (lab notebook).
-        """
-        self.usual = Usual.learn(self.traits(model, records)) if len(records) >= FEWEST else None
-        known = [record for record in records if self.labels.known(record.labels) is not None][:MOST_HELD_OUT]
-        rng = np.random.default_rng(0)
-        known += [replace(record, pixels=ELSEWHERE(record.array, rng).tobytes()) for record in known]
-        if self.labels.questions():
-            behind, before, truths = self.readings(model, known, bayes=True)
-            self.reading = predict.calibrated(self.labels, behind, before, truths)
-
-    def traits(self, model: Any, records: Sequence[Image]) -> predict.Array:
-        """What is measured of each image, see usual.py: (images, traits)."""
-        surprise = -np.stack(model.token_log_likelihoods(records))[:, 1:-1]
-        return traits(self.book, np.stack([self.standard(record) for record in records]), surprise)
-
-    def readings(
-        self, model: Any, records: Sequence[Image], *, moves: int = len(predict.MOVES), bayes: bool = True
-    ) -> tuple[list[predict.Array], list[predict.Array], list[np.ndarray]]:
-        """Of each question both readings of ``records``, (images, moves, tokens) each, and the places of the true tokens.
-
-        Where the labels of a record are not known, or were not learned, the place is -1.
-        """
-        behind: list[list[predict.Array]] = [[] for _ in self.labels.questions()]
-        before: list[list[predict.Array]] = [[] for _ in self.labels.questions()]
-        for start in range(0, len(records), BLOCK):
-            asked = [
-                predict.candidates(self.book, self.labels, self.standard(record), moves, bayes)
-                for record in records[start : start + BLOCK]
-            ]
-            found = model.compare([candidate for one, _ in asked for candidate in one])
-            ends = np.cumsum([len(one) for one, _ in asked])
-            for (_, sorted_out), part in zip(asked, np.split(found, ends[:-1]), strict=True):
-                for number, (one, two) in enumerate(sorted_out(part)):
-                    behind[number].append(one)
-                    before[number].append(two)
-        truths = []
-        for number, tokens in enumerate(self.labels.questions()):
-            told = [self.labels.known(record.labels) for record in records]
-            places = [-1 if one is None else tokens.index(self.labels.answers(one)[number]) for one in told]
-            truths.append(np.array(places, np.int64))
-        return [np.stack(one) for one in behind], [np.stack(one) for one in before], truths
+        """What usual images are like, and how likelihoods become probabilities, from held-out images; see calibration.py."""
+        self.held_out = len(records)
+        self.usual = Usual.learn(calibration.traits_of(model, records)) if len(records) >= FEWEST else None
+        self.reading = calibration.reading_of(model, records) or self.reading
 
     def state(self) -> dict[str, Any]:
         """The setup, codes, labels and calibration."""
@@ -182,6 +141,8 @@ class Images(Modality[Image]):
             "centres": self.book.centres,
             "labels": self.labels.state(),
             "reading": self.reading.state(),
+            "learned": self.learned,
+            "held_out": self.held_out,
             **usual,
         }
 
@@ -192,6 +153,9 @@ class Images(Modality[Image]):
         self.labels = Labels.restored(state["labels"])
         self.reading = Reading(**state["reading"])
         self.usual = Usual.restored(state["usual"]) if "usual" in state else None
+        # Where that is not told, the images of `usual` are.
+        self.held_out = int(state.get("held_out", 0 if self.usual is None else self.usual.n))
+        self.learned = int(state.get("learned", self.held_out))
 
     def tokens(self) -> list[str]:
         """The fixed tokens, the labels, the patch codes."""
@@ -323,18 +287,22 @@ class Images(Modality[Image]):
         return float(np.sqrt((difference**2).mean()))
 
     def row(self, record: Image, asked: BaseModel | None = None) -> dict[str, Any]:
-        """The labels, size and mean grey level; the image itself as JSON."""
+        """The labels, size and mean grey level; a picture is nothing for a table: .npz, .dcm and .png hold it."""
         return {
             "labels": None if record.labels is None else "; ".join(record.labels),
             "size": record.size,
             "channels": record.channels,
             "mean": round(float(record.array.mean()), 1),
-            "record": record.dump(),
         }
 
     def dump(self, record: Image) -> str:
         """One line of JSON."""
         return record.dump()
+
+    def beside(self, record: Image) -> str:
+        """Its size and labels: nobody reads pixels in a table."""
+        told = f"{record.size} x {record.size}"
+        return told if record.labels is None else f"{told}, {'; '.join(record.labels)}"
 
     def revive(self, line: str) -> Image:
         """Inverse of `dump`."""
@@ -368,6 +336,12 @@ class Images(Modality[Image]):
             "image/svg+xml": answered(pixels, surprise, answer.estimates, "svg"),
             "image/png": answered(pixels, surprise, answer.estimates, "png"),
         }
+
+    def remarks(self, record: Image, answer: Answer) -> list[str]:
+        """That too few images say what is unlike them, where that is so."""
+        if self.held_out >= ENOUGH:
+            return []
+        return [translate("images.few_learned", learned=self.learned, held_out=self.held_out, enough=ENOUGH)]
 
     def render_explanation(
         self, record: Image, tokens: Sequence[str], scores: np.ndarray, attention: np.ndarray | None = None

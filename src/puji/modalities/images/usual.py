@@ -24,6 +24,9 @@ FALSE_ALARMS = 0.05
 """Share of held-out images that are called unlike the training images."""
 FEWEST = 20
 """Held-out images below which the likelihood alone decides."""
+ENOUGH = 100
+"""Held-out images below which people are told not to trust what is called unlike the training images: `FALSE_ALARMS` of fewer are
+less than five images."""
 
 
 @dataclass(frozen=True, eq=False)

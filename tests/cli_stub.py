@@ -63,7 +63,7 @@ class Stub:
         return False
 
     def explain(self, record, *, target, method="integrated_gradients"):
-        from puji.model import Explanation  # imports torch
+        from puji.explanation import Explanation  # imports torch
 
         record = self.modality.parse(record) if isinstance(record, str) else record
         tokens = self.modality.encode(record)

@@ -17,18 +17,17 @@ from puji.language import Text, current, translate
 from puji.modalities.timelines import clock, conditions, future, views
 from puji.modalities.timelines.codebook import NONE, Codebook
 from puji.modalities.timelines.codes import load_mapping
+from puji.modalities.timelines.cohort import Cohort
 from puji.modalities.timelines.grammar import TimelineGrammar
 from puji.modalities.timelines.parse import already_born, checked, typed
 from puji.modalities.timelines.risk import risk_assessments
 from puji.modalities.timelines.sources import read
 from puji.modalities.timelines.timeline import DEATH, YEAR, Timeline, revived
 from puji.modalities.timelines.tokens import (
-    DECADES,
     HEADER,
     SEEN,
     SEXES,
     START,
-    UNTIL,
     body,
     born_token,
     fixed_tokens,
@@ -138,71 +137,16 @@ class Timelines(Modality[Timeline]):
         return conditions.Conditions(sex=record.sex or None, born=born)
 
     def prompt(self, asked: BaseModel, rng: np.random.Generator) -> list[str]:
-        """Until when the patient is followed, `START`, the sex and decade of birth, each drawn as training patients have it.
+        """Until when the patient is followed, `START`, the sex and decade of birth; see cohort.py."""
+        return self._cohort(asked).prompt(rng)
 
-        A condition asked for is not told: of a record that began with it, the model would have to say at which age that was
-        before it has lived, and it mostly says "at birth". Lives are drawn and those without it refused (`accept`). An age asked
-        for is not told either where patients were followed for longer: their lives are cut there, as they would have been.
-        """
-        wanted = _conditions(asked)
-        self._having(wanted)
-        least = wanted.until or 0
-        if least > (most := views.longest("", self.followed)):
-            raise Invalid("timelines.until_unseen", source="--until", value=least, oldest=most)
-        people = self._people(wanted)
-        # Of decades in which somebody was followed so far; where there are none, of all (`warnings` says so).
-        people = [one for one in people if self._followed(one[0][1], wanted)] or people
-        shares = np.array([count for _, count in people], dtype=float)
-        header = people[int(rng.choice(len(people), p=shares / shares.sum()))][0]
-        until = views.drawn(header[1], least, rng, self.followed)
-        front = [] if until is None else [UNTIL[until]]
-        return [*front, START, *header]
-
-    def _people(self, wanted: conditions.Conditions) -> list[tuple[tuple[str, str], float]]:
-        """Sexes and decades that fit, each with how many training patients there are of them."""
-        sexes = list(SEXES.values()) if wanted.sex is None else [SEXES[wanted.sex]]
-        decades = {born_token(decade): _overlap(decade, wanted) for decade in DECADES}
-        found = [
-            ((sex, born), count * decades.get(born, wanted.born is None))
-            for (sex, born), count in sorted(self.people.items())
-            if sex in sexes
-        ]
-        found = [(key, share) for key, share in found if share > 0]
-        if found:
-            return found
-        born = [(token, share) for token, share in decades.items() if share > 0]
-        return [((sex, token), share) for sex in sexes for token, share in born]
-
-    def _having(self, wanted: conditions.Conditions) -> str:
-        """The code that stands for the condition asked for, '' where none is. Raises Invalid for one that was never learned."""
-        if wanted.having is None:
-            return ""
-        if not (told := self.book.answerable(wanted.having)):
-            hint = self.book.hint(wanted.having)
-            raise Invalid("timelines.unknown_code", source="--having", code=wanted.having, hint=hint)
-        return told
+    def _cohort(self, asked: BaseModel) -> Cohort:
+        wanted = asked if isinstance(asked, conditions.Conditions) else conditions.Conditions()
+        return Cohort(wanted, self.book, self.people, self.followed)
 
     def warnings(self, asked: BaseModel) -> list[Invalid]:
         """That the patients are synthetic; that there were none such in training; a code told by the one above it."""
-        wanted = _conditions(asked)
-        found = [Invalid("timelines.notice")]
-        sexes = list(SEXES.values()) if wanted.sex is None else [SEXES[wanted.sex]]
-        if self.people and not any(
-            sex in sexes
-            and self._followed(born, wanted)
-            and (wanted.born is None or any(born == born_token(d) and _overlap(d, wanted) for d in DECADES))
-            for sex, born in self.people
-        ):
-            found.append(Invalid("timelines.no_such_people"))
-        if told := self._having(wanted):
-            found.append(Invalid("timelines.having", code=told))
-            if told != self.book.mapped(wanted.having or ""):
-                found.append(Invalid("timelines.told_by", code=wanted.having, told=told))
-        return found
-
-    def _followed(self, born: str, wanted: conditions.Conditions) -> bool:
-        """Whether somebody of the decade ``born`` was followed to the age asked for."""
-        return views.longest(born, self.followed) >= (wanted.until or 0)
+        return self._cohort(asked).warnings()
 
     def header(self, tokens: Sequence[str]) -> int:
         """What stands before `START`, `START`, the sex and the birth."""
@@ -260,22 +204,7 @@ class Timelines(Modality[Timeline]):
 
     def accept(self, record: Timeline, asked: BaseModel) -> Timeline:
         """The life as it was asked for, cut where follow-up is to end. Raises Invalid if it is not as asked."""
-        wanted = _conditions(asked)
-        if wanted.sex is not None and record.sex != wanted.sex:
-            raise Invalid("timelines.not_as_asked", option="sex")
-        if wanted.born is not None and (record.born is None or not _overlap(record.born // 10 * 10, wanted)):
-            raise Invalid("timelines.not_as_asked", option="born")
-        if wanted.until is not None:
-            if not record.died and record.end < wanted.until * YEAR:
-                raise Invalid("timelines.not_as_asked", option="until")
-            record = record.until(wanted.until * YEAR)
-            if not record.events:
-                raise Invalid("timelines.no_events")
-        if told := self._having(wanted):
-            group = conditions.Outcome("", frozenset({told}))
-            if not any(group.holds(self.book.token(event.code)) for event in record.events):
-                raise Invalid("timelines.not_having", code=told)
-        return record
+        return self._cohort(asked).accept(record)
 
     def distance(self, record: Timeline, other: Timeline) -> float:
         """The most days by which an event, or the end, moved; infinite where a code, the sex or the decade differs."""
@@ -405,15 +334,3 @@ class Timelines(Modality[Timeline]):
         from puji.modalities.timelines.assess import assess
 
         return assess(model, records, ask if isinstance(ask, conditions.Ask) else conditions.Ask(), step=step)
-
-
-def _conditions(given: BaseModel) -> conditions.Conditions:
-    return given if isinstance(given, conditions.Conditions) else conditions.Conditions()
-
-
-def _overlap(decade: int, wanted: conditions.Conditions) -> float:
-    """The share of ``decade`` that lies within the years of birth asked for."""
-    if wanted.born is None:
-        return 1.0
-    years = min(decade + 9, wanted.born.high) - max(decade, wanted.born.low) + 1
-    return max(0, years) / 10

@@ -101,7 +101,7 @@ def plan(
 ) -> Plan:
     """The plan at one state (row 0 of ``found``). ``follow``: what may follow the action with a place, see foresee.py.
     ``facts``: of the patient, in place of the file that ``ask`` names."""
-    facts = load_facts(ask.patient) if facts is None else facts
+    facts = load_facts(ask.patient, safety and safety.rules) if facts is None else facts
     pairs = weighed(setting, safety, found, facts)
     alternatives = [alternative for _, alternative in pairs]
     passed = [pair for pair in pairs if pair[1].verdict.outcome != "vetoed"]

@@ -18,7 +18,7 @@ from puji.streams.service import Service
 from puji.streams.view import table
 from puji.units import glucose_unit, use_glucose_unit
 
-from .streams_cases import MINUTE, NOW, Hands, flags, glucose, monitor, sent, take, tick
+from .streams_cases import MINUTE, NOW, Hands, flags, glucose, monitor, reopened, sent, take, tick
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_time_that_the_program_slept_is_no_silence_of_a_device(tmp_path):
     one = monitor(tmp_path, clock)
     take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
     clock.now += 60 * MINUTE
-    one.slept(59 * MINUTE)
+    one.stalls.add(clock.now, 59 * MINUTE)
     tick(one)
     assert flags(one) == []
     # The old forecast is told no longer all the same.
@@ -66,9 +66,26 @@ def test_one_who_was_awake_for_long_enough_after_it_is_silent(tmp_path):
     one = monitor(tmp_path, clock)
     take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
     clock.now += 60 * MINUTE
-    one.slept(44 * MINUTE)
+    one.stalls.add(clock.now, 44 * MINUTE)
     tick(one)
     assert flags(one) == [("glucose-stale", "active")]
+
+
+def test_nobody_was_silent_while_the_program_did_not_run(tmp_path):
+    clock = Hands()
+    one = monitor(tmp_path, clock)
+    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    clock.now += 60 * MINUTE
+    again = reopened(one, clock)
+    tick(again)
+    assert flags(again) == []
+    # Who says nothing from then on is silent, and an alert that was on stays on.
+    clock.now += 16 * MINUTE
+    tick(again)
+    assert flags(again) == [("glucose-stale", "active")]
+    last = reopened(again, clock)
+    tick(last)
+    assert "glucose-stale" in last.patients["p1"].alerts and flags(last) == [("glucose-stale", "active")]
 
 
 class Quiet:
@@ -89,12 +106,12 @@ def test_a_service_knows_how_long_it_slept(tmp_path, speed):
     for _ in range(3):  # a loop as it is: a fifth of a second
         clock.now += int(200 * speed)
         service._batch([])
-    assert one._stalls == []
+    assert one.stalls.told == []
     clock.now += int(3600 * 1000 * speed)
     service._ticked = 0.0
     service._batch([])
     assert flags(one) == []
-    assert [round(length / speed / 1000) for _, length in one._stalls] == [3598]
+    assert [round(length / speed / 1000) for _, length in one.stalls.told] == [3598]
     assert Fast(300.0).speed == 300.0
 
 

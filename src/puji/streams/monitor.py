@@ -22,6 +22,7 @@ from puji.streams.clock import Clock
 from puji.streams.forecaster import Forecast, Forecaster, Track, replay
 from puji.streams.observation import ID, Reading
 from puji.streams.planner import Planner, Proposal
+from puji.streams.stalls import Stalls
 from puji.streams.store import Alert, Store
 from puji.streams.tokens import HISTORY
 from puji.streams.vitals import ADULT, GLUCOSE, VITALS
@@ -105,10 +106,9 @@ class Monitor:
         ages: Mapping[str, float] | None = None,
     ) -> None:
         self.ages = ages or {}
-        self._stalls: list[tuple[int, int]] = []
-        # When this program slept or hung: when that was over, and how long it was, milliseconds.
         self.store, self.forecaster, self.clock, self.topic = store, forecaster, clock, topic
         self.limits, self.planner, self.simulated = limits or Limits(), planner, simulated
+        self.stalls = Stalls(int(self.limits.span * 1000))
         self.patients: dict[str, Patient] = {}
         self.counts: Counter[str] = Counter()
         """What was taken and refused in all."""
@@ -122,8 +122,13 @@ class Monitor:
         self._recover()
 
     def _recover(self) -> None:
-        """Take up what the store has; who has fresh readings is forecast at the next `settle`."""
+        """Take up what the store has; who has fresh readings is forecast at the next `settle`.
+
+        Since the newest reading of all, the program may not have run: until it has heard again, nobody counts as silent.
+        """
         now = self.clock()
+        if 0 < (newest := self.store.newest()) < now:
+            self.stalls.add(now, now - newest)
         for reading in self.store.readings():
             self._patient(reading.patient, now).window.restore(reading)
         for (name, what), n in self.store.tallies().items():
@@ -228,25 +233,6 @@ class Monitor:
         patient.silent[vital] = recent[-1] + max(int(FRESH * 1000), SILENT * usual) if recent else 0
         if len(recent) == 1 and vital != GLUCOSE.name:
             del patient.silent[vital]  # how often a cuff or a thermometer tells is not known yet
-
-    # -- silence -----------------------------------------------------------------------------------------------------
-
-    def slept(self, length: int) -> None:
-        """This program slept or hung for ``length`` milliseconds until now: no device was silent because of that."""
-        now = self.clock()
-        longest = int(self.limits.span * 1000)
-        self._stalls = [(end, time) for end, time in self._stalls if end > now - longest] + [(now, length)]
-
-    def _silent(self, patient: Patient, now: int) -> list[str]:
-        """The vitals whose devices are silent; the time that this program slept does not count."""
-        found = []
-        for vital, time in patient.silent.items():
-            if time < now:
-                series = patient.window.series.get(vital)
-                last = series.times[-1] if series is not None and series.times else 0
-                if time + sum(length for end, length in self._stalls if end > last) < now:
-                    found.append(vital)
-        return found
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
@@ -359,6 +345,17 @@ class Monitor:
         if made is None or (made.why and before is not None and made.why == before.why):
             return
         self.store.send(resources.message(f"{name}/plan", f"{self.topic}/{name}/plan", made.resource))
+
+    def _silent(self, patient: Patient, now: int) -> list[str]:
+        """The vitals whose devices are silent; the time that this program slept does not count, and ends no alert."""
+        found = []
+        for vital, time in patient.silent.items():
+            if time < now:
+                series = patient.window.series.get(vital)
+                last = series.times[-1] if series is not None and series.times else 0
+                if time + self.stalls.since(last) < now or f"{vital}-stale" in patient.alerts:
+                    found.append(vital)
+        return found
 
     def _judge(self, name: str, patient: Patient, now: int) -> None:
         """Raise alerts and end them."""

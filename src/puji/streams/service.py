@@ -94,7 +94,7 @@ class Service:
         now, before = self.monitor.clock(), self._awake
         self._awake = now
         if before is not None and (stall := now - before - int(USUAL * 1000 * speed_of(self.monitor.clock))) > 0:
-            self.monitor.slept(stall)
+            self.monitor.stalls.add(now, stall)
         messages: list[Received] = []
         due = time.monotonic() - self._ticked >= TICK
         if events or due or self.monitor.waiting:

@@ -6,8 +6,8 @@ carbohydrate announced with an error, and not at all. All controllers hear the s
 against low glucose, and dose through the same safety rules; ours is shown without these rules, too. The time after an early end
 counts as spent where it came.
 
-Ours has a correction factor that two weeks of the patient's own care before the day tell (`care.estimated`); shown beside it:
-with the factor of the table, as on the first day, and the bolus calculator with that factor and no plan. The PID and the hybrid
+Ours has a pump that is set by what two weeks of the patient's own care before the day tell (`care.estimated`); shown beside it:
+as the table has it, as on the first day, and the bolus calculator so set and no plan. The PID and the hybrid
 are tuned on the patient's own simulator, which is more than any clinic has.
 
 Every finished row is kept in results/diabetes.pieces.json, and a run that was stopped goes on from there; the trained model
@@ -33,8 +33,9 @@ from puji.engine.settings import Settings
 from puji.files import atomic_write
 from puji.modalities.plans.diabetes import care, control, loop, metrics, scenario, tuning, world
 from puji.modalities.plans.diabetes.doses import Calculator, Therapy
-from puji.modalities.plans.diabetes.patients import GROUPS, Patients, names, patients
+from puji.modalities.plans.diabetes.patients import GROUPS, Patients, names, patients, published
 from puji.modalities.plans.diabetes.planning import Planned
+from puji.modalities.plans.diabetes.relatives import relatives
 from puji.modalities.plans.diabetes.safeguard import Guarded
 from puji.modalities.plans.modality import Plans
 from puji.modalities.plans.setting import load_setting
@@ -46,6 +47,8 @@ FIRST = 0
 """Of the seeds of the test days."""
 CHOOSING = 700_000
 """First seed of the days on which everything was chosen, with patients of the logs."""
+TRIED = 4
+"""Days of each of them."""
 HISTORY = 800_000
 """Seed of the two weeks before the test days."""
 MODEL = Path("runs") / "plans-diabetes"
@@ -193,6 +196,19 @@ def days_resampled(values: np.ndarray, people: Patients, resamples: int = 2000) 
     return [float(values.mean()), float(low), float(high)]
 
 
+def strangers(days: int = 4) -> Patients:
+    """Patients for choosing whom no log knows: six relatives of each logged patient who live with basal-bolus for ``days``, in
+    range for 45 % of the time or more and below 70 for less than 15 %."""
+    table = published() + relatives(care.LOGGED, 6, seed=77, spread=0.7)
+    drawn = patients([name for name in table.names if "/" in name], table)
+    seeds = np.tile(np.arange(CHOOSING + 30_000, CHOOSING + 30_000 + days), len(drawn))
+    found = measured(live(control.BasalBolus, drawn.repeat(days), seeds))
+    kept = found["ended"].reshape(-1, days).max(axis=1) == 0
+    kept &= found["in_range"].reshape(-1, days).mean(axis=1) >= 45
+    kept &= found["below_70"].reshape(-1, days).mean(axis=1) < 15
+    return Patients(drawn.rows[kept], table)
+
+
 def _bar(interval: list[Any]) -> list[Any]:
     """Whether an interval lies above zero."""
     return [interval, bool(interval[1] > 0)]
@@ -278,20 +294,25 @@ def run(quick: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--train", action="store_true", help="train, telling after each round what it reaches on logged patients"
+        "--train",
+        action="store_true",
+        help="train, telling after each round what it reaches with logged patients and with relatives of them",
     )
     asked = parser.parse_args()
     if not asked.train:
         print(json.dumps(run(False), indent=1))
         return
-    people = patients(care.LOGGED).repeat(6)
-    days = np.tile(np.arange(CHOOSING, CHOOSING + 6), len(care.LOGGED))
+    tried = {"logged": patients(care.LOGGED), "relatives": strangers()}
 
     def show(name: str, make: Callable[[Patients], control.Controller], announced: bool) -> None:
-        values = measured(live(make, people, days, announced))
-        for group in GROUPS:
-            told = {one: round(float(value[people.groups == group].mean()), 2) for one, value in values.items()}
-            print(f"{name}, announced {announced}, {group}: {json.dumps(told)}", flush=True)
+        for kind, alone in tried.items():
+            people = alone.repeat(TRIED)
+            values = measured(live(make, people, np.tile(np.arange(CHOOSING, CHOOSING + TRIED), len(alone)), announced))
+            for group in GROUPS:
+                here = people.groups == group
+                told = {one: round(float(value[here].mean()), 2) for one, value in values.items()}
+                told["lowest"] = round(float(values["minimum"][here].min()), 1)
+                print(f"{name}, announced {announced}, {kind}, {group}: {json.dumps(told)}", flush=True)
 
     def tell(model: Any, number: int) -> None:
         model.save(MODEL.with_name(f"{MODEL.name}-{number}"), card=f"# {MODEL.name}, round {number}\n")

@@ -10,9 +10,19 @@ import pytest
 import puji
 from puji.modalities.plans.diabetes import care, control, day, loop, scenario
 from puji.modalities.plans.diabetes.control import BasalBolus, Dose, Hybrid
-from puji.modalities.plans.diabetes.doses import ACTIONS, COLUMNS, TARGET, Calculator, Therapy
-from puji.modalities.plans.diabetes.patients import patients
+from puji.modalities.plans.diabetes.doses import (
+    ACTIONS,
+    COLUMNS,
+    NOISE,
+    TARGET,
+    Calculator,
+    Pool,
+    Response,
+    Therapy,
+)
+from puji.modalities.plans.diabetes.patients import Patients, patients, published
 from puji.modalities.plans.diabetes.pump import pump
+from puji.modalities.plans.diabetes.relatives import at_rest, moved, relatives
 from puji.modalities.plans.diabetes.rescue import Habit, Rescue
 from puji.modalities.plans.diabetes.response import response
 from puji.modalities.plans.diabetes.safeguard import WAITING, Guarded
@@ -22,6 +32,7 @@ from puji.modalities.plans.page import page
 from puji.modalities.plans.setting import load_setting
 
 PEOPLE = ("adult#001", "child#003")
+PARENTS = ("adult#001", "adult#002", "child#003", "child#004")
 SETTING, RULES = load_setting("diabetes")
 
 
@@ -118,23 +129,84 @@ def test_a_factor_that_is_wrong_in_the_pump_is_found():
     """The same care, read with a factor that is half and twice as large: the response makes up for it."""
     people = patients([*PEOPLE, "child#004", "adolescent#001"])
     found = care.estimated(people, 5)
-    assert found[2] > 2 and found[0] < 1.5  # insulin acts three times as strongly in this child as its factor says
+    assert (
+        found.insulin[2] > 2 and found.insulin[0] < found.insulin[2]
+    )  # insulin acts three times as strongly in this child as its factor says
     rng = np.random.default_rng(0)
     steps = 12 * 24 * 20
     extra = rng.normal(0, 0.1, (1, steps // 12)).repeat(12, axis=1)
-    therapy = Therapy(np.array([0.01]), np.array([10.0]), np.array([20.0]))
+    therapy = Therapy.set(np.array([0.01]), np.array([10.0]), np.array([20.0]))
     known, glucose = Calculator(therapy), [160.0]
     for step in range(steps - 1):
         acted = known.insulin.take(extra[:, step], 5)[0]
         glucose.append(glucose[-1] + 0.02 * (160 - glucose[-1]) - 1.5 * 20 * acted)
     reading = (np.array(glucose) + rng.normal(0, 1, steps))[None]
     told = response(reading, extra, np.zeros((1, steps)), therapy, np.zeros(1, dtype=int))
-    assert told[0] == pytest.approx(1.5, abs=0.2)
-    half = Therapy(therapy.basal, therapy.ratio, therapy.factor / 2)
+    assert told.insulin[0] == pytest.approx(1.5, abs=0.2) and told.noise[0] < NOISE
+    half = Therapy.set(therapy.basal, therapy.ratio, therapy.factor / 2)
     twice = response(reading, extra, np.zeros((1, steps)), half, np.zeros(1, dtype=int))
-    assert twice[0] > 1.3 * told[0]  # twice as much, drawn towards 1
+    assert twice.insulin[0] > 1.3 * told.insulin[0]  # twice as much, drawn towards 1
     by_day = response(reading[:, :72], extra[:, :72], np.zeros((1, 72)), therapy, np.zeros(1, dtype=int), minute=600)
-    assert by_day.tolist() == [1.0]  # no night, no change
+    assert [one.tolist() for one in by_day] == [one.tolist() for one in Response.usual(1)]  # no night, no change
+
+
+@pytest.mark.parametrize("delay, insulin, rise", [(45.0, 1.0, 1.5), (85.0, 1.6, 1.0)])
+def test_how_long_insulin_acts_and_what_carbohydrate_raises_are_found(delay, insulin, rise):
+    """Glucose that follows the line exactly, with another time constant and other multiples than usual."""
+    rng = np.random.default_rng(1)
+    steps = 12 * 24 * 14
+    meals = np.zeros(steps)
+    meals[rng.choice(steps, 60, replace=False)] = rng.uniform(20, 80, 60)
+    extra = rng.normal(0, 0.05, steps // 12).repeat(12) + np.roll(meals, 6) / 10 * rng.uniform(0.4, 1.4, steps)
+    pools, glucose = (Pool(np.array([delay])), Pool(np.array([40.0]))), [160.0]
+    for step in range(steps - 1):
+        lowers, raises = (
+            one.take(np.array([came[step]]), 5)[0] for one, came in zip(pools, (extra, meals), strict=True)
+        )
+        pull = 0.03 * (160 - glucose[-1])
+        glucose.append(glucose[-1] + pull - insulin * 20 * lowers + rise * 2 * raises)
+    reading = (np.array(glucose) + 100 + rng.normal(0, 1, steps))[None]  # nobody is low
+    therapy = Therapy.set(np.array([0.01]), np.array([10.0]), np.array([20.0]))
+    found = response(reading, extra[None], meals[None], therapy, np.zeros(1, dtype=int))
+    assert found.delay[0] == delay and found.absorption[0] == 40
+    assert found.insulin[0] == pytest.approx(insulin, rel=0.1) and found.rise[0] == pytest.approx(rise, rel=0.1)
+    assert found.largest[0] == pytest.approx(np.quantile(meals[meals > 0], 0.9))
+
+
+def test_a_pump_is_mended_by_how_the_patient_answers():
+    two = np.ones(2)
+    told = Response(2 * two, 1.5 * two, 70 * two, 40 * two, np.array([8.0, 2 * NOISE]), np.array([np.inf, 60.0]))
+    therapy = Therapy.set(0.01 * two, 10 * two, 20 * two, told)
+    assert (therapy.factor == 40).all() and therapy.ratio == pytest.approx(10 * 2 / 1.5)
+    # What carbohydrate raises is what was found: 1.5 times what the pump's settings say.
+    assert therapy.factor / therapy.ratio == pytest.approx(1.5 * 20 / 10)
+    assert therapy.unsure.tolist() == [1.0, 4.0]
+    large = Calculator(therapy)
+    large.read(np.full(2, 125.0))
+    assert large.bolus(np.full(2, 120.0)) == pytest.approx(np.array([120, 60]) / therapy.ratio)
+    assert large.columns(np.full(2, 120.0), 0)[:, 3] == pytest.approx(np.array([120, 60]) * 3)
+
+
+def test_relatives_rest_as_the_published_do_and_differ():
+    for place in (0, 12, 25):
+        own = {name: float(one[place]) for name, one in published().columns.items()}
+        assert at_rest(own) == pytest.approx(own, rel=1e-4)
+    table = relatives(PARENTS, 3, seed=2, spread=0.7)
+    assert table.names[:4] == ("adult#001/1", "adult#001/2", "adult#001/3", "adult#002/1")
+    people = Patients(np.arange(len(table.names)), published() + table).repeat(1)
+    assert people.names[0] == published().names[0] and set(patients(None, table).groups) == {"adult", "child"}
+    drawn = patients(None, table)
+    body = Simulator(drawn)
+    still = body.step(drawn.basal, np.zeros(len(drawn)), 300)
+    assert still == pytest.approx(np.broadcast_to(drawn.column("Gb")[:, None], still.shape), rel=1e-3)
+    assert len(np.unique(drawn.column("ka1"))) == len(drawn)
+    # As far off as the parents' pumps: a unit moves glucose by the same multiple of the factor.
+    off = moved(drawn)[0] / drawn.column("correction_factor")
+    assert off.reshape(-1, 3) == pytest.approx(
+        np.repeat((moved(patients(PARENTS))[0] / patients(PARENTS).column("correction_factor"))[:, None], 3, axis=1)
+    )
+    with pytest.raises(ValueError, match="alone in its age group"):
+        relatives(["adult#001", "child#003", "child#004"], 1, 0, 1.0)
 
 
 def test_logged_care_tells_decisions_of_logged_patients(logged):

@@ -203,7 +203,7 @@ def test_which_decisions_were_counted_is_told(sepsis, diabetes):
 def pumped(glucose=140.0):
     """A plan for a meal, with the doses of a patient who gets 0.9 U an hour."""
     setting, rules = load_setting("diabetes")
-    calculator = Calculator(Therapy(np.array([0.9 / 60]), np.array([10.0]), np.array([40.0])))
+    calculator = Calculator(Therapy.set(np.array([0.9 / 60]), np.array([10.0]), np.array([40.0])))
     calculator.read(np.array([glucose]))
     dosed = ordered(setting, calculator, np.array([40.0]))
     share = np.full((1, 12), 0.4)

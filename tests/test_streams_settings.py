@@ -150,8 +150,9 @@ def test_virtual_patients_bring_their_own():
     for row, one in enumerate(found.values()):
         assert one.patient == identifiers(6)[row]
         assert one.therapy.basal[0] == pytest.approx(table.basal[row])
-        assert one.therapy.ratio[0] == table.ratio[row]
-        # The factor is the one that two weeks of care tell.
-        assert 0.7 <= one.therapy.factor[0] / table.factor[row] <= 3
+        assert (one.carbohydrate_ratio, one.correction_factor) == (table.ratio[row], table.factor[row])
+        # What two weeks of care tell mends the pump.
+        assert 0.7 <= one.therapy.factor[0] / table.factor[row] <= 4 and one.therapy.noise[0] != table.noise[row]
+        assert one.therapy.largest[0] < 150
         assert (one.age, one.weight) == (people.column("age")[row], people.column("BW")[row])
     assert any(one.therapy.factor[0] != table.factor[row] for row, one in enumerate(found.values()))

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from puji.errors import Invalid
 from puji.language import Text
 from puji.modalities.plans.diabetes import care
-from puji.modalities.plans.diabetes.doses import Therapy
+from puji.modalities.plans.diabetes.doses import Response, Therapy
 from puji.modalities.plans.diabetes.patients import patients
 from puji.modalities.plans.safety.facts import OLDEST, WEIGHTS
 from puji.modalities.plans.units import Quantity, converted, exact
@@ -53,7 +53,7 @@ CHINESE = {
 NONE = "none"
 """Told, like "无", as ``current`` of a patient who takes no other medicine."""
 HISTORY = 810_000
-"""Seed of the two weeks from which the correction factors of virtual patients are estimated."""
+"""Seed of the two weeks from which it is estimated how virtual patients answer."""
 LARGEST = 50_000_000
 """Bytes of a file."""
 
@@ -62,7 +62,8 @@ LARGEST = 50_000_000
 class Settings:
     """One patient. ``age``: years; ``weight``: kg; ``basal``: U/h; ``carbohydrate_ratio``: g that one
     unit covers; ``correction_factor``: mg/dl by which one unit lowers glucose; ``current``: codes of the medicines beside the
-    pump's insulin, as safety rules ask for them."""
+    pump's insulin, as safety rules ask for them; ``response``: how the patient answers, where care before has told it: ratio and
+    factor are mended by it."""
 
     patient: str
     age: float
@@ -71,25 +72,33 @@ class Settings:
     carbohydrate_ratio: float
     correction_factor: float
     current: tuple[str, ...] = ()
+    response: Response | None = field(default=None, compare=False)
 
     @property
     def therapy(self) -> Therapy:
         """As a pump is set: a batch of one."""
-        told = (self.basal / 60, self.carbohydrate_ratio, self.correction_factor)
-        return Therapy(*(np.array([one]) for one in told))
+        basal, ratio, factor = np.array([[self.basal / 60], [self.carbohydrate_ratio], [self.correction_factor]])
+        return Therapy.set(basal, ratio, factor, self.response)
 
 
 def virtual(chosen: Sequence[str], identifiers: Sequence[str]) -> dict[str, Settings]:
     """The settings of virtual patients (`puji.modalities.plans.diabetes.patients`), by the ``identifiers`` they go under.
 
-    Their correction factors are those that a clinic would have found in two weeks of their own care, see `care.adjusted`.
+    They come with what two weeks of their own care tell of how they answer, see `care.estimated`.
     """
     people = patients(chosen)
-    therapy = care.adjusted(people, HISTORY)
-    told = np.column_stack(
-        [people.column("age"), people.column("BW"), therapy.basal * 60, therapy.ratio, therapy.factor]
-    ).tolist()
-    return {key: Settings(key, *row) for key, row in zip(identifiers, told, strict=True)}
+    found = care.estimated(people, HISTORY)
+    told = {
+        "age": people.column("age"),
+        "weight": people.column("BW"),
+        "basal": people.basal * 60,
+        "carbohydrate_ratio": people.column("carbohydrate_ratio"),
+        "correction_factor": people.column("correction_factor"),
+    }
+    return {
+        key: _set(key, {name: float(one[place]) for name, one in told.items()}, response=found.of(np.array([place])))
+        for place, key in enumerate(identifiers)
+    }
 
 
 def read(path: Path) -> tuple[dict[str, Settings], list[Invalid]]:
@@ -165,7 +174,15 @@ def _settings(row: Any) -> Settings:
     if not isinstance(patient, str) or not ID.fullmatch(patient):
         raise Invalid("streams.patients.id")
     numbers = {name: _number(name, told[name]) for name in LIMITS}
-    return Settings(patient, **numbers, current=_medicines(told["current"]))
+    return _set(patient, numbers, current=_medicines(told["current"]))
+
+
+def _set(
+    patient: str, numbers: Mapping[str, float], current: tuple[str, ...] = (), response: Response | None = None
+) -> Settings:
+    """Of the numbers of `LIMITS`."""
+    age, weight, basal, ratio, factor = (numbers[name] for name in LIMITS)
+    return Settings(patient, age, weight, basal, ratio, factor, current, response)
 
 
 def _medicines(told: Any) -> tuple[str, ...]:

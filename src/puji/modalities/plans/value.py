@@ -233,8 +233,8 @@ def reckoned(
     return Estimates(share[:, 0], worth, whole, decisions * np.exp(before)[:, None] * whole)
 
 
-def ranked(scores: np.ndarray, equal: float = 0.0) -> np.ndarray:
+def ranked(scores: np.ndarray, equal: float | np.ndarray = 0.0) -> np.ndarray:
     """The places of actions from the best on, (n, actions), by their ``scores``, (n, actions). Those whose score is less than
-    ``equal`` below the best stand first, in the order in which the setting declares them."""
-    near = scores >= scores.max(axis=1, keepdims=True) - equal
+    ``equal``, a number or (n,), below the best stand first, in the order in which the setting declares them."""
+    near = scores >= scores.max(axis=1, keepdims=True) - np.reshape(equal, (-1, 1))
     return np.argsort(np.where(near, -np.inf, -scores), axis=1, kind="stable")

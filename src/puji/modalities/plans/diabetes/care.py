@@ -5,8 +5,8 @@ rate is changed for an hour at a time, high glucose is corrected when it is noti
 treated with carbohydrate, too (`Rescue`). Some people never announce a meal. So each situation was met with many doses: a learner
 of logs can only put together what the logs hold. Patients 008 to 010 of each age group are never logged.
 
-Each patient is logged for two weeks with the settings of the table; from these the correction factor is estimated anew
-(response.py), as a clinic adjusts it, and care goes on with it.
+Each patient is logged for two weeks with the settings of the table; from these ratio, factor and how long insulin acts are
+estimated anew (response.py), as a clinic adjusts a pump, and care goes on with them.
 
 What a decision costs: the risk that glucose then had by the sensor, as a share of the worst; true glucose is never told.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from puji.files import whole
 from puji.modalities.plans.diabetes import loop, metrics, scenario
 from puji.modalities.plans.diabetes.control import Controller, Dose
-from puji.modalities.plans.diabetes.doses import ACTIONS, COLUMNS, INTERVAL, Calculator, Therapy
+from puji.modalities.plans.diabetes.doses import ACTIONS, COLUMNS, INTERVAL, Calculator, Response, Therapy
 from puji.modalities.plans.diabetes.logs import LOGGED
 from puji.modalities.plans.diabetes.patients import Patients, patients
 from puji.modalities.plans.diabetes.response import response
@@ -133,10 +133,10 @@ def lived(
     return live(controller, people, seeds, told, minutes, rescued=True), controller
 
 
-def estimated(people: Patients, seed: int, counting: bool = True, care: Care | None = None) -> np.ndarray:
-    """How strongly insulin acts in each row, (n,), see `response`, by two weeks of logged care with the settings of the table,
-    meals announced (``counting``) or not. A patient's is always the same for one ``seed``."""
-    alone = Patients(np.unique(people.rows))
+def estimated(people: Patients, seed: int, counting: bool = True, care: Care | None = None) -> Response:
+    """How each row answers to insulin and carbohydrate, see `response`, by two weeks of logged care with the settings of the
+    table, meals announced (``counting``) or not. A patient's is always the same for one ``seed``."""
+    alone = Patients(np.unique(people.rows), people.table)
     everyone = alone.repeat(HISTORY)
     therapy = Therapy.of(everyone)
     seeds = seeds_of(seed, everyone, list(range(HISTORY)) * len(alone))
@@ -145,12 +145,12 @@ def estimated(people: Patients, seed: int, counting: bool = True, care: Care | N
     extra = (course.basal + course.bolus - therapy.basal[:, None]) * EVERY
     patient = np.searchsorted(alone.rows, everyone.rows)
     found = response(reading, extra, course.announced, therapy, patient)
-    return found[np.searchsorted(alone.rows, people.rows)]
+    return found.of(np.searchsorted(alone.rows, people.rows))
 
 
 def adjusted(people: Patients, seed: int, counting: bool = True) -> Therapy:
     """The settings of each row as two weeks of the patient's own care would have them, see `estimated`."""
-    return Therapy.of(people).responding(estimated(people, seed, counting))
+    return Therapy.of(people, estimated(people, seed, counting))
 
 
 def episodes(
@@ -168,8 +168,10 @@ def episodes(
     seeds = seeds_of(seed, everyone, [number for _, number in chosen])
     care = care or Care()
     counting = np.array([np.random.default_rng([int(one), 7]).random() for one in seeds]) >= care.uncounting
-    answers = np.where(counting, estimated(everyone, seed + 1, True, care), estimated(everyone, seed + 1, False, care))
-    course, controller = lived(everyone, Therapy.of(everyone).responding(answers), seeds, days, care, counting)
+    answers = Response.where(
+        counting, estimated(everyone, seed + 1, True, care), estimated(everyone, seed + 1, False, care)
+    )
+    course, controller = lived(everyone, Therapy.of(everyone, answers), seeds, days, care, counting)
     n, steps = len(everyone), days * scenario.DAY // INTERVAL
     each = INTERVAL // EVERY
     costs = cost(course.reading).reshape(n, steps, each)

@@ -8,7 +8,8 @@ one policy serves an adult with 2 U an hour and a child with 0.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,9 +26,11 @@ ACTIONS = (*BASAL, *MEAL, *CORRECTION)
 COLUMNS = ("glucose", "heading", "meal", "announced", "hour")
 """What is observed, see `Calculator.columns`."""
 INSULIN, CARBOHYDRATE = 55.0, 40.0
-"""Minutes: time constants of two compartments in a row, in which a bolus and a meal wait for their action."""
+"""Minutes: the usual time constants of two compartments in a row, in which a bolus and a meal wait for their action."""
 READINGS = 4
 """Readings through which a line tells glucose and its trend."""
+NOISE = 16.0
+"""mg/dl, standard deviation: what half hours usually do beside what insulin and meals say; the median of many patients."""
 LEAST = 2.0
 """mg/dl: carbohydrate that would raise glucose by less is told as none."""
 TARGET = (110.0, 140.0)
@@ -36,34 +39,78 @@ HIGH = 150.0
 """mg/dl: only above, after what the insulin on board will lower, is there a correction between meals."""
 
 
+class Response(NamedTuple):
+    """How patients answer, each (n,): ``insulin``, how many times as strongly as the pump's factor says it acts; ``rise``, how
+    many times as much carbohydrate raises glucose as factor and ratio say; ``delay`` and ``absorption``, minutes, the time
+    constants of insulin and carbohydrate, see `Pool`; ``noise``, mg/dl, standard deviation of what half hours do beside all
+    that; ``largest``, g, the largest meal that the patient usually announces."""
+
+    insulin: np.ndarray
+    rise: np.ndarray
+    delay: np.ndarray
+    absorption: np.ndarray
+    noise: np.ndarray
+    largest: np.ndarray
+
+    @classmethod
+    def usual(cls, n: int) -> Response:
+        """Of ``n`` patients of whom nothing is known."""
+        told = (1.0, 1.0, INSULIN, CARBOHYDRATE, NOISE, np.inf)
+        return cls(*(np.full(n, one) for one in told))
+
+    def of(self, rows: np.ndarray) -> Response:
+        """Of the patients at ``rows``, (n,) int."""
+        return Response(*(one[rows] for one in self))
+
+    @classmethod
+    def where(cls, first: np.ndarray, yes: Response, no: Response) -> Response:
+        """``yes`` in the rows in which ``first``, (n,) bool, is true, and ``no`` in the others."""
+        return cls(*(np.where(first, one, other) for one, other in zip(yes, no, strict=True)))
+
+
 @dataclass(frozen=True)
 class Therapy:
     """The settings of the pumps of a batch, each (n,): ``basal``, U/min; ``ratio``, g of carbohydrate for each U; ``factor``,
-    mg/dl that a U lowers."""
+    mg/dl that a U lowers; the rest as in `Response`."""
 
     basal: np.ndarray
     ratio: np.ndarray
     factor: np.ndarray
+    delay: np.ndarray
+    absorption: np.ndarray
+    noise: np.ndarray
+    largest: np.ndarray
 
     @classmethod
-    def of(cls, patients: Patients) -> Therapy:
-        """As the patients' own tables have them."""
-        return cls(patients.basal, patients.column("carbohydrate_ratio"), patients.column("correction_factor"))
+    def set(cls, basal: np.ndarray, ratio: np.ndarray, factor: np.ndarray, response: Response | None = None) -> Therapy:
+        """Pumps that are set so, of patients who answer by ``response``: ratio and factor are mended by it. None: as is usual."""
+        told = response or Response.usual(len(basal))
+        own = told.delay, told.absorption, told.noise, told.largest
+        return cls(basal, ratio * told.insulin / told.rise, factor * told.insulin, *own)
+
+    @classmethod
+    def of(cls, patients: Patients, response: Response | None = None) -> Therapy:
+        """As the patients' own tables have them, mended by ``response``."""
+        ratio, factor = patients.column("carbohydrate_ratio"), patients.column("correction_factor")
+        return cls.set(patients.basal, ratio, factor, response)
 
     def __len__(self) -> int:
         return len(self.basal)
 
-    def responding(self, response: np.ndarray) -> Therapy:
-        """With insulin that acts ``response`` times, (n,), as strongly as the factor says; see response.py."""
-        return replace(self, factor=self.factor * response)
+    @property
+    def unsure(self) -> np.ndarray:
+        """How many times as uncertain what others' care tells is for a patient as usual, (n,): the variance of half hours, where
+        that is larger than `NOISE` squared."""
+        found: np.ndarray = np.maximum(1.0, np.square(self.noise / NOISE))
+        return found
 
 
 class Pool:
     """What was taken and has yet to act, of ``n`` patients: two compartments in a row with time constant ``tau``, minutes."""
 
-    def __init__(self, n: int, tau: float) -> None:
+    def __init__(self, tau: np.ndarray) -> None:
         self.tau = tau
-        self.parts = np.zeros((2, n))
+        self.parts = np.zeros((2, len(tau)))
 
     @property
     def total(self) -> np.ndarray:
@@ -90,9 +137,8 @@ class Calculator:
         self.level = np.array([BASAL.get(code, 1.0) for code in ACTIONS])
         self.share = np.array([MEAL.get(code, CORRECTION.get(code, 0.0)) for code in ACTIONS])
         self.kinds = np.array([code[0] for code in ACTIONS])
-        n = len(therapy)
-        self.readings = np.empty((n, 0))
-        self.insulin, self.meal = Pool(n, INSULIN), Pool(n, CARBOHYDRATE)
+        self.readings = np.empty((len(therapy), 0))
+        self.insulin, self.meal = Pool(therapy.delay), Pool(therapy.absorption)
 
     def read(self, reading: np.ndarray) -> None:
         """One reading of each sensor, mg/dl, five minutes after the one before."""
@@ -101,7 +147,7 @@ class Calculator:
     def gave(self, dose: Dose, announced: np.ndarray, minutes: int) -> None:
         """What was given and announced in the ``minutes`` until the next reading; insulin counts beyond the usual basal rate."""
         self.insulin.take((dose.basal + dose.bolus - self.therapy.basal) * minutes, minutes)
-        self.meal.take(announced, minutes)
+        self.meal.take(self.believed(announced), minutes)
 
     def line(self) -> tuple[np.ndarray, np.ndarray]:
         """Glucose, mg/dl, and its trend, mg/dl in a quarter of an hour, by a line through the last readings, each (n,)."""
@@ -116,12 +162,19 @@ class Calculator:
         found: np.ndarray = self.line()[0] - self.insulin.total * self.therapy.factor
         return found
 
+    def believed(self, announced: np.ndarray) -> np.ndarray:
+        """Of ``announced`` carbohydrate, g, (n,): not more than the patient's largest usual meal, as larger ones are mostly
+        overestimated."""
+        found: np.ndarray = np.minimum(announced, self.therapy.largest)
+        return found
+
     def columns(self, announced: np.ndarray, minute: int) -> np.ndarray:
         """(n, columns), mg/dl: glucose; where it is heading, by its trend of a quarter of an hour and by the insulin on board;
         what the announced carbohydrate that has yet to act would raise, and what a meal that is announced now would, nan for
         none; and the hour of the day, by the ``minute`` since a midnight."""
         level, trend = self.line()
         rise = self.therapy.factor / self.therapy.ratio
+        announced = self.believed(announced)
         meal = self.meal.total * rise
         return np.column_stack(
             [
@@ -137,7 +190,7 @@ class Calculator:
         """U that the calculator gives for the announced meal, g, and for glucose out of the target range, (n,)."""
         covered = self.covered()
         off = covered - np.clip(covered, *TARGET)
-        found: np.ndarray = np.maximum(0.0, announced / self.therapy.ratio + off / self.therapy.factor)
+        found: np.ndarray = np.maximum(0.0, self.believed(announced) / self.therapy.ratio + off / self.therapy.factor)
         return found
 
     def possible(self, announced: np.ndarray) -> np.ndarray:
@@ -153,4 +206,4 @@ class Calculator:
         return self.therapy.basal * self.level[action], self.share[action] * self.bolus(announced)
 
 
-__all__ = ["ACTIONS", "BASAL", "COLUMNS", "CORRECTION", "INTERVAL", "MEAL", "Calculator", "Pool", "Therapy"]
+__all__ = ["ACTIONS", "BASAL", "COLUMNS", "CORRECTION", "INTERVAL", "MEAL", "Calculator", "Pool", "Response", "Therapy"]

@@ -7,10 +7,11 @@ give them, `simulator` says what they mean.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,37 +30,54 @@ PARAMETERS = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Patients to choose from: their ``names``, and each of `CLINICAL` and `PARAMETERS` as a column, (patients,)."""
+
+    names: tuple[str, ...]
+    columns: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Table:
+        """From one row of numbers a patient."""
+        columns = {name: np.array([float(row[name]) for row in rows]) for name in (*CLINICAL, *PARAMETERS)}
+        return cls(tuple(str(row["name"]) for row in rows), columns)
+
+    def __add__(self, other: Table) -> Table:
+        columns = {name: np.concatenate([one, other.columns[name]]) for name, one in self.columns.items()}
+        return Table(self.names + other.names, columns)
+
+
 @cache
-def _table() -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """Names of the patients, and each column by its name, (30,)."""
+def published() -> Table:
+    """The 30 patients of simglucose."""
     with TABLE.open(encoding="ascii", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    columns = {name: np.array([float(row[name]) for row in rows]) for name in (*CLINICAL, *PARAMETERS)}
-    return tuple(row["name"] for row in rows), columns
+        return Table.of(list(csv.DictReader(handle)))
 
 
 def names(group: str | None = None) -> tuple[str, ...]:
     """The names of all patients, or of those of one of `GROUPS`."""
     if group is not None and group not in GROUPS:
         raise ValueError(f"group {group!r}: choose one of {', '.join(GROUPS)}")
-    return tuple(name for name in _table()[0] if group is None or name.startswith(f"{group}#"))
+    return tuple(name for name in published().names if group is None or name.startswith(f"{group}#"))
 
 
 @dataclass(frozen=True)
 class Patients:
     """The patients of a batch, one a row; a patient may stand in many rows.
 
-    ``rows``: (n,) places in the table.
+    ``rows``: (n,) places in the ``table``.
     """
 
     rows: np.ndarray
+    table: Table = field(default_factory=published)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def column(self, name: str) -> np.ndarray:
         """A clinical number or a parameter of the model, of each row, (n,)."""
-        columns = _table()[1]
+        columns = self.table.columns
         if name not in columns:
             raise ValueError(f"column {name!r}: choose one of {', '.join(columns)}")
         found: np.ndarray = columns[name][self.rows]
@@ -75,7 +93,7 @@ class Patients:
     @property
     def names(self) -> list[str]:
         """Of each row, the name of its patient."""
-        return [_table()[0][row] for row in self.rows]
+        return [self.table.names[row] for row in self.rows]
 
     @property
     def groups(self) -> np.ndarray:
@@ -90,15 +108,19 @@ class Patients:
 
     def repeat(self, times: int) -> Patients:
         """Each row ``times`` times, one after the other."""
-        return Patients(np.repeat(self.rows, times))
+        return Patients(np.repeat(self.rows, times), self.table)
 
 
-def patients(chosen: Sequence[str] | None = None) -> Patients:
-    """The patients of the given names, in that order; None: all 30. Raises ValueError for an unknown name."""
-    known = _table()[0]
-    if unknown := [name for name in chosen or () if name not in known]:
-        raise ValueError(f"patient {unknown[0]!r} is unknown: patients.names() tells all {len(known)}")
-    return Patients(np.array([known.index(name) for name in (known if chosen is None else chosen)], dtype=np.int64))
+def patients(chosen: Sequence[str] | None = None, table: Table | None = None) -> Patients:
+    """The patients of the given names, in that order; None: all of the ``table``, which is the published one by default. Raises
+    ValueError for an unknown name."""
+    table = table or published()
+    place = {name: at for at, name in enumerate(table.names)}
+    if unknown := [name for name in chosen or () if name not in place]:
+        raise ValueError(
+            f"patient {unknown[0]!r} is unknown: the table has {', '.join(table.names[:3])} ... ({len(place)})"
+        )
+    return Patients(np.array([place[name] for name in (place if chosen is None else chosen)], dtype=np.int64), table)
 
 
-__all__ = ["CLINICAL", "GROUPS", "PARAMETERS", "PMOL", "Patients", "names", "patients"]
+__all__ = ["CLINICAL", "GROUPS", "PARAMETERS", "PMOL", "Patients", "Table", "names", "patients", "published"]

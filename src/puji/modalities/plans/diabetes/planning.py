@@ -50,7 +50,7 @@ class Planned(Controller):
         if minute % INTERVAL == 0:
             scores = asked(self.model, self.calculator.columns(announced, minute), self.kind).shrunken()
             possible = self.calculator.possible(announced)
-            equal = self.model.modality.setting.value.equal
+            equal = self.model.modality.setting.value.equal * self.therapy.unsure
             action = ranked(np.where(possible, scores, -np.inf), equal)[:, 0]
             self.actions.append(action)
             self.rate, bolus = self.calculator.dose(action, announced)
@@ -76,7 +76,7 @@ def asked(model: Any, columns: np.ndarray, kind: str) -> Estimates:
 
 def ordered(setting: Setting, calculator: Calculator, announced: np.ndarray) -> Setting:
     """``setting`` with the orders that its actions are for the only patient of ``calculator``, who announces ``announced`` g,
-    (1,)."""
+    (1,), and with what counts as equal for that patient."""
     actions = []
     for place, action in enumerate(setting.actions):
         rate, bolus = (float(one[0]) for one in calculator.dose(np.array([place]), announced))
@@ -87,7 +87,8 @@ def ordered(setting: Setting, calculator: Calculator, announced: np.ndarray) -> 
             for unit, amount, minutes in given
         )
         actions.append(action.model_copy(update={"orders": orders}))
-    return setting.model_copy(update={"actions": tuple(actions)})
+    value = setting.value.model_copy(update={"equal": setting.value.equal * float(calculator.therapy.unsure[0])})
+    return setting.model_copy(update={"actions": tuple(actions), "value": value})
 
 
 def plan_for(

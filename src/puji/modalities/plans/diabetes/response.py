@@ -1,23 +1,21 @@
-"""How strongly a patient answers to insulin, as logged care tells it: a pump's correction factor is a rule of thumb.
+"""How a patient answers to insulin and carbohydrate, as logged care tells it: a pump's settings are rules of thumb.
 
 Over half an hour glucose changes by what the insulin and the announced carbohydrate that act in it do, by itself towards where
 it belongs, and by noise:
 
     change = a + b (glucose - 140) - response * insulin acting * factor + rise * carbohydrate acting * factor / ratio
 
-A line through all such half hours, with a normal prior around 1 on the two multiples (the mean of the posterior). Of who
-announces no meals the nights are taken alone, when nobody eats. Half hours near low glucose are left out: what people eat
-against it is told to no pump.
-
-What is found by day is larger than what insulin alone would do: it is large, too, where meals act fast and strongly, and the
-plan was better by it on logged patients than by the nights of all.
+What acts when is a matter of two time constants (`doses.Pool`). For each pair of a grid a line is laid through all such half
+hours, with a normal prior around 1 on the two multiples; the pair and its line are taken that are the most likely a posteriori,
+with log-normal priors around what is usual. Of who announces no meals the nights are taken alone, when nobody eats. Half hours
+near low glucose are left out: what people eat against it is told to no pump.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from puji.modalities.plans.diabetes.doses import CARBOHYDRATE, INSULIN, Pool, Therapy
+from puji.modalities.plans.diabetes.doses import CARBOHYDRATE, INSULIN, NOISE, Pool, Response, Therapy
 
 MINUTES = 5
 """Between two readings."""
@@ -27,10 +25,16 @@ AHEAD, EVERY = 6, 3
 """Readings over which a change is taken, and from one change to the next."""
 LOW, BEFORE = 80.0, 6
 """mg/dl, and readings before a change: where one of them or a later one is lower, the change is left out."""
-NOISE, PRIOR = 15.0, (0.5, 1.0)
-"""Standard deviations, chosen on logged patients: of a change, mg/dl; of the multiples of insulin and carbohydrate, around 1."""
-BOUNDS = (0.7, 3.0)
-"""What is believed of a response."""
+PRIOR = (0.5, 1.0)
+"""Standard deviations of the multiples of insulin and carbohydrate, around 1: chosen on logged patients."""
+SPREAD = (0.35, 0.5)
+"""Standard deviations of the logarithms of the time constants of insulin and carbohydrate, around the usual ones."""
+INSULINS, CARBOHYDRATES = (35.0, 45.0, 55.0, 70.0, 85.0, 105.0, 130.0), (25.0, 40.0, 60.0)
+"""Minutes: the time constants that are tried."""
+LARGE, MEALS = 0.9, 10
+"""The share of a patient's announced meals that are not larger than the largest usual one, and of how many that is told."""
+BOUNDS, RISES = (0.7, 4.0), (0.5, 4.0)
+"""What is believed of the two multiples."""
 
 
 def response(
@@ -40,49 +44,70 @@ def response(
     therapy: Therapy,
     patient: np.ndarray,
     minute: int = 0,
-) -> np.ndarray:
-    """How many times as strongly as ``therapy`` says insulin acts, for each patient 0, 1, ..., (patients,).
+) -> Response:
+    """How each patient 0, 1, ... answers, each (patients,).
 
     ``reading``: of the sensor every five minutes, mg/dl, nan where there is none, (n, steps); ``extra``: insulin beyond the basal
     rate, U, and ``announced`` carbohydrate, g, from each reading to the next, (n, steps); ``therapy``: of the n rows;
-    ``patient``: whose rows they are, (n,) int; ``minute``: since midnight, of the first reading. 1 for a patient of whom
-    no half hour counts.
+    ``patient``: whose rows they are, (n,) int; ``minute``: since midnight, of the first reading. As is usual for a patient of
+    whom no half hour counts.
     """
     clock = (minute + MINUTES * np.arange(reading.shape[1])) % 1440
     night = (clock >= NIGHT[0]) & (clock < NIGHT[1])
     counting = np.bincount(patient, announced.sum(axis=1)) > 0
     reading = np.where(counting[patient][:, None] | night, reading, np.nan)
-    acting = [
-        np.cumsum(_acted(came, tau), axis=1) * scale[:, None]
-        for came, tau, scale in (
-            (extra, INSULIN, therapy.factor),
-            (announced, CARBOHYDRATE, therapy.factor / therapy.ratio),
-        )
-    ]
     smooth = (reading[:, :-2] + reading[:, 1:-1] + reading[:, 2:]) / 3  # the reading before, at and after a time
     lowest = np.lib.stride_tricks.sliding_window_view(reading, BEFORE + AHEAD + 1, axis=1).min(axis=2)
     at = np.arange(BEFORE, reading.shape[1] - AHEAD - 1, EVERY)
     start, change = smooth[:, at - 1], smooth[:, at + AHEAD - 1] - smooth[:, at - 1]
-    insulin, meal = (one[:, at + AHEAD - 1] - one[:, at - 1] for one in acting)
     kept = (lowest[:, at - BEFORE] >= LOW) & np.isfinite(change)  # nan is not greater
-    found = np.ones(int(patient.max()) + 1)
-    precision = np.diag([0.0, 0.0, *(1 / np.square(PRIOR))]) * NOISE**2
-    for number in range(len(found)):
+    acting = [
+        {tau: _acting(came * scale[:, None], tau, at) for tau in tried}
+        for came, scale, tried in (
+            (extra, therapy.factor, INSULINS),
+            (announced, therapy.factor / therapy.ratio, CARBOHYDRATES),
+        )
+    ]
+    count = int(patient.max()) + 1
+    insulin, rise, delay, absorption, noise, largest = Response.usual(count)
+    for number in range(count):
         rows = patient == number
-        if not kept[rows].any():
-            continue
         one = kept[rows]
-        told = np.column_stack([np.ones(one.sum()), start[rows][one] - 140, -insulin[rows][one], meal[rows][one]])
-        usual = np.array([0.0, 0.0, 1.0, 1.0])
-        off = np.linalg.lstsq(told.T @ told + precision, told.T @ (change[rows][one] - told @ usual), rcond=None)[0]
-        found[number] = (usual + off)[2]
-    return np.clip(found, *BOUNDS)
+        meals = announced[rows][announced[rows] > 0]
+        if len(meals) >= MEALS:
+            largest[number] = np.quantile(meals, LARGE)
+        if not one.any():
+            continue
+        least = np.inf
+        for tau, came in acting[0].items():
+            for eating, eaten in acting[1].items():
+                surprise = (np.log(tau / INSULIN) / SPREAD[0]) ** 2 + (np.log(eating / CARBOHYDRATE) / SPREAD[1]) ** 2
+                known = [np.ones(one.sum()), start[rows][one] - 140, -came[rows][one], eaten[rows][one]]
+                line, off, rest = _line(np.column_stack(known), change[rows][one])
+                if off + surprise < least:
+                    least = off + surprise
+                    insulin[number], rise[number] = line
+                    delay[number], absorption[number], noise[number] = tau, eating, rest
+    return Response(np.clip(insulin, *BOUNDS), np.clip(rise, *RISES), delay, absorption, noise, largest)
 
 
-def _acted(came: np.ndarray, tau: float) -> np.ndarray:
-    """Of what ``came`` from each reading to the next, what acted until then, (n, steps)."""
-    pool = Pool(len(came), tau)
-    return np.stack([pool.take(came[:, step], MINUTES) for step in range(came.shape[1])], axis=1)
+def _line(known: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """The two multiples of a line through ``change``, (half hours,), twice its negative log posterior, and the standard
+    deviation of what it leaves; ``known``: (half hours, 4). Half hours overlap: one in three counts."""
+    usual = np.array([0.0, 0.0, 1.0, 1.0])
+    precision = np.diag([0.0, 0.0, *(1 / np.square(PRIOR))]) * NOISE**2
+    off = np.linalg.lstsq(known.T @ known + precision, known.T @ (change - known @ usual), rcond=None)[0]
+    rest = change - known @ (usual + off)
+    told = rest @ rest / NOISE**2 / 3 + np.square(off[2:] / PRIOR).sum()
+    return (usual + off)[2:], float(told), float(rest.std())
+
+
+def _acting(came: np.ndarray, tau: float, at: np.ndarray) -> np.ndarray:
+    """Of what ``came`` from each reading to the next, (n, steps), what acts in the half hours from ``at`` on, (n, half hours)."""
+    pool = Pool(np.full(len(came), tau))
+    acted = np.cumsum(np.stack([pool.take(came[:, step], MINUTES) for step in range(came.shape[1])], axis=1), axis=1)
+    found: np.ndarray = acted[:, at + AHEAD - 1] - acted[:, at - 1]
+    return found
 
 
 __all__ = ["response"]

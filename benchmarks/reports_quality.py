@@ -45,9 +45,9 @@ from puji.modalities.reports.words import words
 SPLIT = "reports/iu_xray_r2gen_split.json"
 EPOCHS = 20.0
 SETTINGS: dict[str, Any] = {"dropout": 0.15, "batch_tokens": 2048, "learning_rate": 3e-3}
-DRAFTS = 16
+DRAFTS = 32
 TEMPERATURE = 0.4
-"""Chosen on the validation reports."""
+"""Both chosen on the validation reports."""
 EQUALS = 100
 """Training reports with equal tags that are looked at for the most usual one."""
 RARE = 10

@@ -15,6 +15,7 @@ from puji.errors import Invalid
 from puji.findings import findings
 from puji.language import LANGUAGES
 from puji.modalities.reports import compose, metrics, tags, views
+from puji.modalities.reports.beyond import KINDS, beyond
 from puji.modalities.reports.check import Expected
 from puji.modalities.reports.conditions import Conditions
 from puji.modalities.reports.drafting import OURS, drafted
@@ -27,6 +28,7 @@ from puji.modalities.reports.plan import REST, UNCERTAIN, findings_section, is_q
 from puji.modalities.reports.report import Given, Report, checked, revived
 from puji.modalities.reports.tokens import IMPRESSION, SECTIONS, Lexis, body, header, learned, parsed
 from puji.modalities.reports.words import cleaned, sentences, text_of, words
+from puji.modalities.reports.write import flag_text
 from puji.modality import END, Estimate
 
 # -- words -----------------------------------------------------------------------------------------------------------------
@@ -77,6 +79,11 @@ READ = [
     ("Subcutaneous emphysema of the neck.", "emphysema", None),
     ("Subcutaneous emphysema of the neck.", "subcutaneous emphysema", "present"),
     ("Hyperexpanded lungs, suggestive of emphysema.", "emphysema", "uncertain"),
+    ("Increased kyphotic curvature of the thoracic spine.", "scoliosis", None),
+    ("A nodule that is not well-seen on the lateral view.", "nodule", "present"),
+    ("Calcified granulomas in the right hilum.", "hilar or mediastinal calcification", None),
+    ("Calcified granuloma and lymph nodes in the right hilum.", "hilar or mediastinal calcification", "present"),
+    ("Right perihilar prominence.", "interstitial markings", None),
     ("未见胸腔积液及气胸。", "气胸", None),
     ("未见胸腔积液及气胸。", "pneumothorax", "absent"),
     ("右下肺炎症可能。", "pneumonia", "uncertain"),
@@ -123,6 +130,39 @@ def test_findings_are_understood_in_both_languages_and_as_mesh():
     assert tags.parsed("; ".join(map(str, english))) == english
 
 
+def test_what_side_site_or_degree_tells_apart_is_no_contradiction():
+    for text in (
+        "pleural effusion/left/small; pleural effusion/right/large",
+        "opacity/base/left; opacity/upper lobe/left (uncertain)",
+        "cardiomegaly/mild/moderate",
+        "cardiomegaly; cardiomegaly/mild",
+    ):
+        assert len(tags.parsed(text)) == text.count(";") + 1
+
+
+@pytest.mark.parametrize("name", [name for name, one in findings().items() if one.also])
+def test_other_names_of_a_finding_are_understood_and_read_by_the_rules(name):
+    known = tags.named_by(Given(name))
+    for word in findings()[name].also.split("|"):
+        assert tags.parsed(word) == (Given(name),), word
+        if word not in ("picc", "copd") and not word.isascii():
+            told = findings_of(f"可见{word}。")
+            assert any({one, tags.BROADER.get(one)} & known and told[one] == "present" for one in told), (word, told)
+
+
+def test_side_and_degree_may_stand_before_a_chinese_name():
+    assert tags.parsed("左侧少量胸水") == (Given("pleural effusion", ("left", "small")),)
+    assert tags.parsed("双肺纹理增多") == (Given("interstitial markings", ("bilateral",)),)
+    assert tags.parsed("左手")[0].name == "左手"  # no finding that is known
+
+
+def test_a_machine_with_two_probabilities_of_one_finding_is_refused():
+    with pytest.raises(Invalid) as refused:
+        tags.from_machine("pneumonia=0.9; 肺炎=0.3")
+    assert refused.value.reason == "reports.contradictory" and "0.3" in refused.value.message()
+    assert len(tags.from_machine("pneumonia=0.9; 肺炎=0.9; nodule/left=0.8; nodule/right=0.6")) >= 3
+
+
 def test_an_unknown_finding_is_kept_and_not_checked():
     (one,) = tags.parsed("Deformity/ribs")
     assert not tags.named_by(one)
@@ -137,6 +177,9 @@ def test_an_unknown_finding_is_kept_and_not_checked():
         ("pneumonia (perhaps)", "reports.state"),
         ("pneumothorax; pneumothorax (absent)", "reports.contradictory"),
         ("气胸/左; 气胸 (无)", "reports.contradictory"),
+        ("cardiomegaly/mild; cardiomegaly/severe", "reports.contradictory"),
+        ("心脏增大/轻度/重度", "reports.contradictory"),
+        ("pleural effusion/left; pleural effusion/left (uncertain)", "reports.contradictory"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(text, reason):
@@ -234,9 +277,9 @@ def test_a_draft_is_chosen_for_agreement_then_for_likeness():
 
 
 def test_nothing_is_said_twice():
-    draft = Report(findings="No effusion or pneumothorax. Hernia. Hernia. No pneumothorax. Stable hernia. No edema.")
+    draft = Report(findings="No effusion or pneumothorax. Hernia. Hernia. No pneumothorax. Small hernia. No edema.")
     _, chosen = drafted([draft], tags.parsed("hernia"), "")
-    assert chosen.findings == "No effusion or pneumothorax. Hernia. Stable hernia. No edema."
+    assert chosen.findings == "No effusion or pneumothorax. Hernia. Small hernia. No edema."
 
 
 def test_a_draft_is_repaired_with_sentences_of_the_others():
@@ -403,17 +446,22 @@ def test_each_sentence_stands_behind_the_findings_that_it_states():
         given, words("1. Small right effusion, possibly pneumonia. No hernia. Heart size is normal. Stable.")
     )
     assert told == [
-        *("finding:pleural effusion", "/right", "/small", "finding:pneumonia", "<uncertain>", "<says>", "1", "."),
+        *("finding:pleural effusion", "/right", "/small", "is:pleural effusion"),
+        *("finding:pneumonia", "<uncertain>", "is:pneumonia", "<says>", "1", "."),
         *("small", "right", "effusion", ",", "possibly", "pneumonia", "."),
         *("no:hernia", "<says>", "no", "hernia", "."),
         *("normal:heart", "<says>", "heart", "size", "is", "normal", ".", "<says>", "stable", "."),
     ]
-    assert section((), words("Fracture."))[:2] == ["finding:fracture", "<says>"]
+    assert section((), words("Fracture."))[:3] == ["finding:fracture", "is:fracture", "<says>"]
+    # By its heading as the indexer wrote it, then by what the rules call it.
+    told = section(tags.parsed("Blister/left"), words("Bullous changes."))
+    assert told[:4] == ["finding:blister", "/left", "is:emphysema", "<says>"]
 
 
 def test_chinese_sentences_have_plans_too():
     told = section(tags.parsed("胸腔积液/左/少量"), words("左侧少量胸腔积液，未见气胸。双肺清晰。"))
-    assert told[:5] == ["finding:pleural effusion", "/left", "/small", "no:pneumothorax", "<says>"]
+    assert told[:4] == ["finding:pleural effusion", "/left", "/small", "is:pleural effusion"]
+    assert told[4:6] == ["no:pneumothorax", "<says>"]
     assert told[told.index("。") + 1 :][:2] == ["normal:lungs", "<says>"]
 
 
@@ -421,7 +469,7 @@ def test_rest_stands_before_the_last_sentences_that_tell_something_new():
     given = tags.parsed("hernia; scoliosis")
     told = findings_section(given, words("Hernia. Heart size is normal. Hernia again. There is scoliosis."))
     place = told.index(REST)
-    assert told[place + 1 :] == ["finding:scoliosis", "<says>", "there", "is", "scoliosis", "."]
+    assert told[place + 1 :] == ["finding:scoliosis", "is:scoliosis", "<says>", "there", "is", "scoliosis", "."]
     assert findings_section((), words("Stable."))[-1] == REST
 
 
@@ -515,6 +563,65 @@ def test_a_state_behind_a_stroke_is_one_and_may_contradict():
     assert tags.parsed("pneumothorax/absent") == tags.parsed("pneumothorax (absent)")
     with pytest.raises(Invalid):
         tags.parsed("pneumothorax; pneumothorax/absent")
+
+
+@pytest.mark.parametrize(
+    "asked, indication, sentence, kinds",
+    [
+        ("cardiomegaly", "", "Stable cardiomegaly.", ("comparison",)),
+        ("cardiomegaly", "", "Cardiomegaly, unchanged from the prior exam.", ("comparison",)),
+        ("cardiomegaly", "Compare with the prior study.", "Stable cardiomegaly.", ()),
+        ("granuloma", "", "Calcified granuloma of prior granulomatous disease.", ()),
+        ("degenerative change", "", "Degenerative changes of the spine.", ()),
+        ("normal", "", "No acute change from the previous film.", ("comparison",)),
+        ("心影增大", "", "心影增大，较前好转。", ("comparison",)),
+        ("pneumonia", "", "Right base opacity, likely pneumonia.", ("doubt", "side")),
+        ("pneumonia (uncertain)", "", "Possible pneumonia.", ()),
+        ("normal", "", "No opacity to suggest pneumonia.", ()),
+        ("肺炎", "", "考虑肺炎。", ("doubt",)),
+        ("pleural effusion", "", "Small left pleural effusion.", ("side",)),
+        ("pleural effusion/left", "", "Small left pleural effusion.", ()),
+        ("nodule/lingula", "", "Nodule of the left lung.", ()),
+        ("pleural effusion (absent)", "", "No large pleural effusion.", ("weakened",)),
+        ("normal", "", "No large pleural effusion.", ()),
+        ("pneumonia", "", "Pneumonia or pneumonia.", ("repeated",)),
+        ("low lung volumes", "", "There are moderate to moderate low lung volumes.", ("repeated",)),
+        ("pleural thickening", "", "Pleural thickening/pleural thickening.", ("repeated",)),
+        ("胸腔积液", "", "可见胸腔积液胸腔积液。", ("repeated",)),
+        ("normal", "", "The patient is status post CABG.", ("surgery",)),
+        ("normal", "Status post CABG.", "The patient is status post CABG.", ()),
+    ],
+)
+def test_what_a_sentence_says_beyond_its_input_has_a_name(asked, indication, sentence, kinds):
+    assert beyond(sentence, Expected(tags.parsed(asked), indication)) == kinds
+
+
+def test_every_kind_of_statement_beyond_the_input_has_a_message():
+    for language in LANGUAGES:
+        assert all(flag_text(kind, language) != f"reports.flag.{kind}" for kind in KINDS)
+
+
+def test_a_comparison_that_nobody_told_of_gives_way_to_a_sentence_of_another_draft():
+    stable = Report(findings="Stable cardiomegaly. The lungs are clear.")
+    drafts = [stable, stable, Report(findings="Cardiomegaly is present. There is nothing else.")]
+    _, draft = drafted(drafts, tags.parsed("cardiomegaly"), "")
+    assert "Stable" not in draft.findings and "Cardiomegaly is present." in draft.findings
+    assert draft.repaired and not draft.flags and not any(OURS in one.flags for one in draft.lines)
+    followed = drafted(drafts, tags.parsed("cardiomegaly"), "Stable chest pain.")[1]
+    assert "Stable" in followed.findings and not followed.repaired
+
+
+def test_a_sign_that_is_drawn_twice_stands_once():
+    tokens = [*header("", ()), REST, "<says>", "no", "mass", ".", ".", IMPRESSION, END]
+    assert parsed(tokens).findings == "No mass."
+
+
+def test_a_first_draft_alone_is_refused_for_what_it_says_beyond_its_input():
+    asked = Conditions(findings="cardiomegaly", drafts=1)
+    assert Reports().accept(Report(findings="Cardiomegaly."), asked)
+    with pytest.raises(Invalid) as refused:
+        Reports().accept(Report(findings="Stable cardiomegaly."), asked)
+    assert refused.value.reason == "reports.flag.comparison"
 
 
 def test_an_operation_that_nobody_told_of_is_taken_out():

@@ -18,11 +18,13 @@ TABLE = Path(__file__).parent / "findings.csv"
 
 @dataclass(frozen=True)
 class Finding:
-    """``name``: English, lower case; ``zh``: Chinese; ``snomed``: the SNOMED CT code, '' if not known."""
+    """``name``: English, lower case; ``zh``: Chinese; ``snomed``: the SNOMED CT code, '' if not known; ``also``: other names that
+    it is told by, separated by "|"."""
 
     name: str
     zh: str
     snomed: str = ""
+    also: str = ""
 
 
 @cache
@@ -34,7 +36,8 @@ def findings() -> dict[str, Finding]:
 
 @cache
 def _by_any_name() -> dict[str, str]:
-    return {word: one.name for one in findings().values() for word in (one.name, one.zh)}
+    told = ((word, one.name) for one in findings().values() for word in (one.name, one.zh, *one.also.split("|")))
+    return {word: name for word, name in told if word}
 
 
 def canonical(text: str) -> str:

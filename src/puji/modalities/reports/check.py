@@ -63,9 +63,12 @@ class Check:
 
 
 class Expected:
-    """What a text has to say: each finding that the rules know, its state and sides; ``unknown``: those they do not know."""
+    """What a text has to say: each finding that the rules know, its state and sides; ``unknown``: those they do not know;
+    ``words``: all that the input tells, as text."""
 
-    def __init__(self, given: Iterable[Given]) -> None:
+    def __init__(self, given: Iterable[Given], indication: str = "") -> None:
+        given = tuple(given)
+        self.words = "; ".join((indication, *(word for one in given for word in (one.name, *one.qualifiers))))
         self.states: dict[str, State] = {}
         self.sides: dict[str, frozenset[str]] = {}
         self.given: dict[str, list[Given]] = {}

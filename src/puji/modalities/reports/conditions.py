@@ -13,7 +13,7 @@ from puji.modalities.reports.tags import check_given, from_machine, parsed, says
 from puji.modalities.reports.words import cleaned
 
 MOST_DRAFTS = 256
-DRAFTS = 16
+DRAFTS = 32
 """Drafts that are compared where nobody says how many."""
 
 

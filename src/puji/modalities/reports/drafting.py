@@ -6,11 +6,11 @@ where none of them does, a sentence of ours, marked as such. What still does not
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from puji.modalities.reports.beyond import beyond
 from puji.modalities.reports.check import Check, Expected
 from puji.modalities.reports.labeller import findings_of
 from puji.modalities.reports.metrics import consensus
@@ -21,12 +21,6 @@ from puji.modalities.reports.words import joined, sentences, words
 
 OURS = "ours"
 """Flag of a sentence that no network wrote."""
-SURGERY = re.compile(
-    r"\b(?:status post|s/p|sternotom\w*|CABG|bypass|valve replacement|\w{4,}ectom(?:y|ies)|postoperative|post[- ]surgical)\b"
-    r"|术后|切除|搭桥|换瓣",
-    re.IGNORECASE,
-)
-"""An operation in the past, of which no finding tells: a draft may speak of it only where it was told."""
 CRITICAL = ("pneumothorax", "pneumomediastinum", "pneumoperitoneum", "tuberculosis")
 """Findings that somebody has to be told of at once; ours, no standard's."""
 
@@ -57,40 +51,26 @@ def drafted(
 ) -> tuple[int, Report]:
     """The place of the best of ``drafts`` (at least one), and the draft of ``given`` that is made of it, with what caused each
     sentence. ``language``: that of a sentence of ours; None: the draft's."""
-    expected = Expected(given)
-    cut = [draft if not invents(draft.text, given, indication) else _without_surgery(draft) for draft in drafts]
-    usable = [number for number, draft in enumerate(cut) if draft.findings]
-    drafts = cut if usable else drafts
+    expected = Expected(given, indication)
+    # Of a draft that says nothing else than what the input does not tell, nothing would be left.
+    usable = [number for number, draft in enumerate(drafts) if _told(draft.findings, expected)]
     usable = usable or [*range(len(drafts))]
     chosen_of, found = best([drafts[number] for number in usable], expected)
     place = usable[chosen_of]
     chosen = replace(once(drafts[place]), given=tuple(given), indication=indication)
+    wrong = bool(found.faults or beyond(chosen.text, expected))
     ours: frozenset[str] = frozenset()
-    if found.faults:
+    if wrong:
         chosen, ours = repaired(chosen, drafts, expected, language or chosen.language)
     left = expected.check(chosen.text)
     flags = (
         *(f"missing:{name}" for name in left.missing),
         *(f"added:{name}" for name in left.added),
         *(f"contradicted:{name}" for name in left.contradicted),
-        *(("surgery",) if invents(chosen.text, given, indication) else ()),
+        *beyond(chosen.text, expected),
     )
     told = lines(chosen, expected, ours)
-    return place, replace(chosen, lines=told, flags=flags, repaired=bool(found.faults))
-
-
-def invents(text: str, given: Iterable[Given], indication: str) -> bool:
-    """Whether a draft tells of an operation that neither the findings nor the indication tell of."""
-    told = (indication, *(one.name for one in given), *(word for one in given for word in one.qualifiers))
-    return bool(SURGERY.search(text)) and not SURGERY.search("; ".join(told))
-
-
-def _without_surgery(report: Report) -> Report:
-    findings, impression = (
-        joined([one for one in sentences(text) if not SURGERY.search(one)])
-        for text in (report.findings, report.impression)
-    )
-    return replace(report, findings=findings, impression=impression)
+    return place, replace(chosen, lines=told, flags=flags, repaired=wrong)
 
 
 def once(report: Report) -> Report:
@@ -141,6 +121,11 @@ def repaired(
     return replace(draft, findings=joined(findings), impression=joined(impression)), frozenset(ours)
 
 
+def _told(text: str, expected: Expected) -> list[str]:
+    """The sentences of a text that say nothing which the input does not tell."""
+    return [one for one in sentences(text) if not beyond(one, expected)]
+
+
 def _pool(drafts: Sequence[Report], expected: Expected) -> list[tuple[str, int]]:
     """Sentences of the drafts that state what was found and nothing wrong, the most frequent first."""
     counts = Counter(one for draft in drafts for one in dict.fromkeys(sentences(draft.findings)))
@@ -150,7 +135,7 @@ def _pool(drafts: Sequence[Report], expected: Expected) -> list[tuple[str, int]]
 
 def _wrong(sentence: str, expected: Expected) -> bool:
     found = expected.check(sentence)
-    return bool(found.added or found.contradicted)
+    return bool(found.added or found.contradicted or beyond(sentence, expected))
 
 
 def _states(sentence: str, expected: Expected) -> frozenset[str]:

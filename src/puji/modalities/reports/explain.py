@@ -8,7 +8,7 @@ import numpy as np
 
 from puji import flow
 from puji.engine import score
-from puji.modalities.reports.plan import SAYS, plan, split, unit
+from puji.modalities.reports.plan import SAYS, plan, split, stated
 from puji.modalities.reports.report import Given, Report
 from puji.modalities.reports.tokens import IMPRESSION, header
 from puji.modalities.reports.words import text_of, words
@@ -30,7 +30,7 @@ def _likelihoods(model: Any, report: Report, given: tuple[Given, ...]) -> np.nda
     """Log-likelihood of each sentence behind its plan, of which what stands neither in ``given`` nor beside it is left out."""
     every = [model.modality.known(one) for one in report.given]
     known = [model.modality.known(one) for one in given]
-    out = {unit(one) for one in every} - {unit(one) for one in known}
+    out = {stated(one) for one in every} - {stated(one) for one in known}
     front = header(report.indication, known)
     first, second = (list(split(words(text))) for text in (report.findings, report.impression))
     tokens, places = list(front), [0.0] * len(front)

@@ -23,7 +23,7 @@ from puji.modalities.reports.plan import (
     Unit,
     ends,
     opens,
-    unit,
+    stated,
     units,
 )
 from puji.modalities.reports.tags import BROADER, named_by
@@ -70,7 +70,7 @@ class ReportGrammar:
         """The findings of an input that plans tell: those that the rules know and training showed."""
         shown = (one for one in units(given) if self.spelled or one.name in self._lexis.of(one.state))
         known = (one for one in shown if named_by(one))
-        return tuple(dict.fromkeys(map(unit, known)))
+        return tuple(dict.fromkeys(map(stated, known)))
 
     def _deniable(self, given: tuple[str, ...]) -> frozenset[str]:
         """What may be said to be absent or normal."""

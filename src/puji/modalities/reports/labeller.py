@@ -43,7 +43,8 @@ BEFORE = re.compile(
     r"fails? to|unlikely|nonspecific for|interval resolution of|clearing of)\b|未见|未发现|未示|无|没有|否认|不伴|排除"
 )
 AFTER = re.compile(
-    r"^[^.,;]{0,60}?\b(?:(?:is|are|was|were|has|have)(?: been)?(?: not|n't)\b|(?:is|are|was|were) (?:absent|negative|"
+    r"^[^.,;]{0,60}?\b(?:(?:is|are|was|were|has|have)(?: been)?(?: not|n't)\b(?! (?:well|clearly)[ -]\w+ on (?:the )?"
+    r"(?:lateral|frontal|pa|ap)\b)|(?:is|are|was|were) (?:absent|negative|"
     r"unlikely|excluded|(?:\w+ ){0,2}normal|unremarkable|"
     r"(?:\w+ ){0,2}within (?:normal )?limits)|appears? within|"
     r"not (?:seen|identified|visualized|present|evident|enlarged|appreciated|significantly)|"

@@ -13,10 +13,11 @@ from pydantic import BaseModel
 from puji.errors import Invalid
 from puji.findings import findings
 from puji.modalities.reports import conditions, views
+from puji.modalities.reports.beyond import beyond
 from puji.modalities.reports.check import Expected
 from puji.modalities.reports.compose import Statement, statements
 from puji.modalities.reports.data import get_iu_xray, get_synthetic_cxr
-from puji.modalities.reports.drafting import agreement, critical, drafted, invents
+from puji.modalities.reports.drafting import agreement, critical, drafted
 from puji.modalities.reports.grammar import ReportGrammar
 from puji.modalities.reports.read import by_headings, read
 from puji.modalities.reports.report import Given, Report, checked, revived
@@ -29,7 +30,7 @@ class Reports(Modality[Report]):
     """Radiology reports: a draft of findings and impression that says what was found, and nothing else."""
 
     name: ClassVar[str] = "reports"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     shown_by: ClassVar[str] = "puji.modalities.reports.demo"
     start: ClassVar[str] = REPORT
     size: ClassVar[str] = "micro"
@@ -151,11 +152,12 @@ class Reports(Modality[Report]):
         wanted = _conditions(asked)
         given = wanted.given()
         if given is not None and wanted.drafts == 1:
-            found = Expected(given).check(record.text)
+            expected = Expected(given, wanted.indication or "")
+            found = expected.check(record.text)
             if found.faults:
                 raise Invalid("reports.disagrees", finding=(found.missing + found.added + found.contradicted)[0])
-            if invents(record.text, given, wanted.indication or ""):
-                raise Invalid("reports.flag.surgery")
+            for kind in beyond(record.text, expected):
+                raise Invalid(f"reports.flag.{kind}")
         return record
 
     def distance(self, record: Report, other: Report) -> float:

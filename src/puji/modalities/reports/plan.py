@@ -1,10 +1,11 @@
 """The plan of a text: before each sentence the findings that it states, so that a sentence hangs on what stands just before it.
 
-    no:pneumothorax <says> no pneumothorax . <rest> finding:pleural effusion /left /small <says> small left pleural effusion .
+    no:pneumothorax <says> no pneumothorax . <rest> finding:blister /left is:emphysema <says> emphysema on the left .
 
-A finding of the input is told by its own tokens; one that the sentence denies by its name. The rule layer makes the plans of
-training texts; of a draft the network draws them, under a grammar that lets it tell the findings of the input, all of them, and
-nothing that denies them (grammar.py).
+A finding of the input is told by its own tokens, and behind them by what the rules call it: of many headings few names, each of
+them seen often, stand just before the sentence. One that the sentence denies is told by its name. The rule layer makes the plans
+of training texts; of a draft the network draws them, under a grammar that lets it tell the findings of the input, all of them,
+and nothing that denies them (grammar.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from puji.modalities.reports.report import Given
 from puji.modalities.reports.tags import BROADER, named_by, qualifiers_near, sides_of
 from puji.modalities.reports.words import CLOSING, ENDS, text_of
 
-FINDING, ABSENT, NORMAL, QUALIFIER = "finding:", "no:", "normal:", "/"
+FINDING, ABSENT, NORMAL, QUALIFIER, CALLED = "finding:", "no:", "normal:", "/", "is:"
 UNCERTAIN = "<uncertain>"
 SAYS = "<says>"
 """Between a plan and its sentence."""
@@ -37,6 +38,13 @@ def unit(given: Given) -> Unit:
     return (*told, UNCERTAIN) if given.state == "uncertain" else told
 
 
+def stated(given: Given) -> Unit:
+    """The tokens of a finding in a plan: its own, and the names that the rules have for it."""
+    return (
+        unit(given) if given.state == "absent" else (*unit(given), *(CALLED + one for one in sorted(named_by(given))))
+    )
+
+
 def opens(token: str) -> bool:
     """Whether a token is the first one of a finding."""
     return token.startswith((FINDING, ABSENT)) and not token.endswith(":")
@@ -44,7 +52,7 @@ def opens(token: str) -> bool:
 
 def planned(token: str) -> bool:
     """Whether a token belongs to a plan, and is no word of a text."""
-    return opens(token) or token in (UNCERTAIN, SAYS, REST) or token.startswith(NORMAL) or is_qualifier(token)
+    return opens(token) or token in (UNCERTAIN, SAYS, REST) or token.startswith((NORMAL, CALLED)) or is_qualifier(token)
 
 
 def is_qualifier(token: str) -> bool:
@@ -79,7 +87,7 @@ def section(given: Sequence[Given], words: Sequence[str]) -> list[str]:
 def findings_section(given: Sequence[Given], words: Sequence[str]) -> list[str]:
     """As `section`, with `REST`."""
     told = _told(given, words)
-    left = {unit(one) for one in given}
+    left = {stated(one) for one in given}
     place = 0
     for number, sentence in enumerate(split(words), 1):
         units_told = plan(given, text_of(sentence))
@@ -106,7 +114,7 @@ def plan(given: Sequence[Given], sentence: str) -> list[Unit]:
         near[one.finding] = near.get(one.finding, frozenset()) | sides_of(qualifiers_near(sentence, one))
     for name, state in findings_of(sentence).items():
         some = [one for one in given if one.state == state and {name, BROADER.get(name)} & named_by(one)]
-        told += map(unit, _beside(some, near[name])) if some else [unit(Given(name, (), state))]
+        told += map(stated, _beside(some, near[name])) if some else [stated(Given(name, (), state))]
     told += ((NORMAL + what,) for what in normal_of(sentence))
     return list(dict.fromkeys(told))
 

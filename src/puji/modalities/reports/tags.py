@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 from puji.errors import Invalid
 from puji.findings import canonical, findings, named
+from puji.language import Text, current
 from puji.modalities.reports.labeller import STATES, Mention, State, findings_of, lexicon, mentions, within
 from puji.modalities.reports.report import Given
 from puji.modality import Estimate
@@ -53,6 +55,16 @@ QUALIFIERS_ZH = {
     "肺底": "base",
     "肺尖": "apex",
     "多发": "multiple",
+    "弥漫": "diffuse",
+    "散在": "scattered",
+    "陈旧性": "healed",
+    "微量": "small",
+    "中量": "moderate",
+    "左肺": "left",
+    "右肺": "right",
+    "双肺": "bilateral",
+    "两肺": "bilateral",
+    "两侧": "bilateral",
 }
 STATES_ZH: dict[str, State] = {
     "有": "present",
@@ -61,7 +73,8 @@ STATES_ZH: dict[str, State] = {
     "可疑": "uncertain",
     "可能": "uncertain",
 }
-SIDES = {"left": {"left"}, "right": {"right"}, "bilateral": {"left", "right"}}
+SIDES = {"left": {"left"}, "right": {"right"}, "bilateral": {"left", "right"}, "lingula": {"left"}}
+"""What tells a side: the lingula is a part of the left lung."""
 SIDE = re.compile(
     r"\b(?:left|right)\b(?! atri| ventric| heart)|\b(?:bilateral(?:ly)?|bibasilar|bibasal|biapical|both)\b|[左右双]"
     r"|两(?:侧|肺)"
@@ -127,7 +140,8 @@ def says_normal(text: str) -> bool:
 def parsed(text: str) -> tuple[Given, ...]:
     """Findings as a person writes them, separated by semicolons or line breaks.
 
-    "normal" is none. Raises Invalid for one that is not understood at all, and for one that is given as present and as absent.
+    "normal" is none; side, site and degree may stand before a Chinese name ("左侧少量胸腔积液"). Raises Invalid for one that is
+    not understood at all, and for one that is told in ways that exclude each other.
     """
     found: list[Given] = []
     for part in _parts(text):
@@ -135,17 +149,30 @@ def parsed(text: str) -> tuple[Given, ...]:
         name, *qualifiers = (piece.strip() for piece in re.split(r"[/／]", body))
         if name.lower() in NORMAL:
             continue
-        known = canonical(name).lower()
+        known, before = _named(name)
         if known not in findings() and known not in _mesh() and not known.replace(" ", "").isalnum():
             raise Invalid("reports.tag", source="--findings", tag=name[:40])
         # "pneumothorax/absent" tells a state, as "pneumothorax (absent)" does.
-        said = [STATES_ZH.get(one.lower(), one.lower()) for one in qualifiers]
+        said = [STATES_ZH.get(one.lower(), one.lower()) for one in (*before, *qualifiers)]
         state = next((one for one in said if one in STATES), state)
         found.append(Given(known, tuple(_qualifier(one) for one in said if one and one not in STATES), state))
     check_given(found)
     return tuple(dict.fromkeys(found))
 
 
+def _named(text: str) -> tuple[str, list[str]]:
+    """The finding that a text names, and what stands before its Chinese name; the text itself where none is known by it."""
+    rest, before = text, list[str]()
+    while canonical(rest) == rest and rest not in findings():
+        first = next((one for one in _BEFORE_ZH if rest.startswith(one) and rest != one), None)
+        if first is None:
+            return text.lower(), []
+        rest = rest.removeprefix(first)
+        before.append(first)
+    return canonical(rest).lower(), before
+
+
+_BEFORE_ZH = sorted(QUALIFIERS_ZH, key=len, reverse=True)
 LIKELY = 0.5
 """Probability from which a finding of the machine stands in the draft."""
 
@@ -153,9 +180,10 @@ LIKELY = 0.5
 def from_machine(text: str) -> tuple[Given, ...]:
     """Findings that a classifier predicted, "pneumonia=0.93; nodule=0.12": those from `LIKELY` on, marked as the machine's.
 
-    Raises Invalid for one without a probability from 0 to 1.
+    Raises Invalid for one without a probability from 0 to 1, and for one with two of them.
     """
     found = []
+    shares: dict[str, float] = {}
     for part in _parts(text):
         name, _, number = part.rpartition("=")
         try:
@@ -165,6 +193,8 @@ def from_machine(text: str) -> tuple[Given, ...]:
         if not name.strip() or not 0 <= share <= 1:
             raise Invalid("reports.machine", source="--machine", value=part[:40])
         for one in parsed(name):
+            if shares.setdefault(str(one), share) != share:
+                _refuse(one.name, "--machine", f"{shares[str(one)]:g}", f"{share:g}")
             if share >= LIKELY:
                 found.append(replace(one, source="machine", probability=share))
     return tuple(found)
@@ -199,8 +229,42 @@ def qualifier_in(qualifier: str, language: str) -> str:
     )
 
 
+RANKS = {"mild": 0, "small": 0, "moderate": 1, "severe": 2, "large": 2}
+"""Degrees and sizes from the least to the most. Two that lie side by side are one ("mild to moderate")."""
+
+
 def check_given(given: Iterable[Given]) -> None:
-    """Raises Invalid for a finding that is present and absent (and no side tells the two apart)."""
+    """Raises Invalid for a finding that is told in ways that exclude each other: as present and as absent, unless a side tells
+    the two apart; with two states or two degrees at one and the same place; as mild and severe."""
+    given = tuple(given)
+    places: dict[tuple[str, frozenset[str]], Given] = {}
+    for one in given:
+        ranks = _ranks(one)
+        if ranks and max(ranks) - min(ranks) > 1 and 1 not in ranks:
+            _refuse(one.name, "--findings", *_degrees(one))
+        other = places.setdefault((one.name, frozenset(one.qualifiers).difference(RANKS)), one)
+        if one.source == other.source and other.state != one.state:
+            _refuse(one.name, "--findings", other.state, one.state)
+        if ranks and _ranks(other) and not ranks & _ranks(other):
+            _refuse(one.name, "--findings", _degrees(other)[0], _degrees(one)[0])
+    _check_absent(given)
+
+
+def _degrees(given: Given) -> list[str]:
+    return sorted((one for one in given.qualifiers if one in RANKS), key=RANKS.__getitem__)
+
+
+def _ranks(given: Given) -> set[int]:
+    return {RANKS[one] for one in _degrees(given)}
+
+
+def _refuse(name: str, source: str, *ways: str) -> NoReturn:
+    """Raises Invalid for a finding told in two ways: states, qualifiers or probabilities."""
+    told = [Text(f"reports.state.{one}") if one in STATES else qualifier_in(one, current()) for one in ways]
+    raise Invalid("reports.contradictory", source=source, finding=named(name), first=told[0], second=told[-1])
+
+
+def _check_absent(given: Iterable[Given]) -> None:
     present: dict[tuple[str, frozenset[str]], str] = {}
     absent: set[tuple[str, frozenset[str]]] = set()
     for one in given:
@@ -212,7 +276,7 @@ def check_given(given: Iterable[Given]) -> None:
     for key, name in present.items():
         for other, sides in absent:
             if other == name and (not sides or not key[1] or sides & key[1]):
-                raise Invalid("reports.contradictory", source="--findings", finding=named(name))
+                _refuse(name, "--findings", "present", "absent")
 
 
 def sides_of(qualifiers: Iterable[str]) -> frozenset[str]:

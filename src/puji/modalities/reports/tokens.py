@@ -9,15 +9,17 @@ The name of a finding, each of its qualifiers, a word and a Chinese character is
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from puji.errors import Invalid
 from puji.modalities.reports.check import NORMAL as NORMALS
-from puji.modalities.reports.labeller import State, findings_of
+from puji.modalities.reports.labeller import State, findings_of, lexicon
 from puji.modalities.reports.plan import (
     ABSENT,
+    CALLED,
     FINDING,
     NORMAL,
     QUALIFIER,
@@ -31,7 +33,7 @@ from puji.modalities.reports.plan import (
     units,
 )
 from puji.modalities.reports.report import Given, Report
-from puji.modalities.reports.tags import consistent, named_by
+from puji.modalities.reports.tags import BROADER, consistent, named_by
 from puji.modalities.reports.words import text_of, words
 from puji.modality import END
 
@@ -41,7 +43,23 @@ SECTIONS = (REPORT, INDICATION, GIVEN, FINDINGS, IMPRESSION, END)
 SMALLER = "<"
 """A sign that tokens which are no words begin with, and a word of its own."""
 NORMAL_TOKENS = tuple(NORMAL + what for what in NORMALS)
-FIXED = (END, REPORT, INDICATION, GIVEN, FINDINGS, IMPRESSION, UNCERTAIN, SAYS, REST, *NORMAL_TOKENS, SMALLER)
+CALLED_TOKENS = tuple(CALLED + name for name in sorted({*lexicon(), *BROADER.values()}))
+FIXED = (
+    END,
+    REPORT,
+    INDICATION,
+    GIVEN,
+    FINDINGS,
+    IMPRESSION,
+    UNCERTAIN,
+    SAYS,
+    REST,
+    *NORMAL_TOKENS,
+    *CALLED_TOKENS,
+    SMALLER,
+)
+TWICE = re.compile(r"([.,;:。，；：])(?:\s*\1)+")
+"""A sign that stands twice, as it may in what was drawn."""
 OFTEN = 2
 """Times that a word stands in the training texts to be a token."""
 
@@ -125,7 +143,7 @@ def parsed(tokens: Sequence[str]) -> Report:
     except ValueError as error:
         raise Invalid("reports.sections") from error
     spoken = ([one for one in parts[name] if not planned(one)] for name in (FINDINGS, IMPRESSION))
-    findings, impression = map(text_of, spoken)
+    findings, impression = (TWICE.sub(r"\1", text_of(one)) for one in spoken)
     if not findings:
         raise Invalid("reports.empty")
     return Report(text_of(parts[INDICATION]), given, findings, impression)

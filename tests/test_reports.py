@@ -260,6 +260,14 @@ def test_a_machine_is_believed_from_one_half_on_and_named():
         ("cardiomegaly", "Heart size at the upper limits of normal. Cardiomegaly.", (), (), ()),
         ("cardiomegaly", "The heart is enlarged with normal mediastinal contours.", (), (), ()),
         ("cardiomegaly", "Cardiomegaly. Cardiac pacemaker leads in normal position.", (), ("pacemaker",), ()),
+        ("pneumothorax", "Both lungs are clear and expanded. Pneumothorax.", (), (), ("pneumothorax",)),
+        ("pneumothorax", "Pneumothorax. No acute cardiopulmonary disease.", (), (), ("pneumothorax",)),
+        ("pleural effusion", "Effusion. No evidence of acute disease.", (), (), ("pleural effusion",)),
+        ("edema", "Edema. There are no acute pulmonary findings.", (), (), ("edema",)),
+        ("edema", "Edema. No acute bony abnormality. No acute fracture.", (), (), ()),
+        ("granuloma", "Granuloma. No acute cardiopulmonary abnormality.", (), (), ()),
+        ("肺炎", "右肺肺炎。心肺未见明显异常。", (), (), ("pneumonia",)),
+        ("气胸", "右侧气胸。未见明显急性病变。", (), (), ("pneumothorax",)),
     ],
 )
 def test_what_does_not_agree_is_found(asked, text, missing, added, contradicted):
@@ -280,6 +288,22 @@ def test_nothing_is_said_twice():
     draft = Report(findings="No effusion or pneumothorax. Hernia. Hernia. No pneumothorax. Small hernia. No edema.")
     _, chosen = drafted([draft], tags.parsed("hernia"), "")
     assert chosen.findings == "No effusion or pneumothorax. Hernia. Small hernia. No edema."
+
+
+@pytest.mark.parametrize(
+    "asked, text, once",
+    [
+        ("pleural effusion/left", "Small left effusion. There is a small left effusion.", "Small left effusion."),
+        ("pleural effusion/left", "There is an effusion. Small left effusion.", None),  # the second says more
+        ("nodule", "A nodule. There is a 7 mm nodule.", None),
+        ("hernia", "1. Hernia. 2. Hernia. 3. No edema.", "1. Hernia. 2. No edema."),
+        ("hernia", "1. Hernia. 2. Hernia.", "Hernia."),
+        ("胸腔积液/左", "少量左侧胸腔积液。左侧胸腔积液。", "少量左侧胸腔积液。"),
+    ],
+)
+def test_what_was_said_is_not_said_in_other_words_and_lists_are_numbered(asked, text, once):
+    _, chosen = drafted([Report(findings=cleaned(text))], tags.parsed(asked), "")
+    assert chosen.findings == (once or text)
 
 
 def test_a_draft_is_repaired_with_sentences_of_the_others():

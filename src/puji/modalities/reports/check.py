@@ -12,6 +12,7 @@ from puji.modalities.reports.report import Given
 from puji.modalities.reports.tags import BROADER, named_by, qualifiers_near, sides_of
 
 HEART = r"(?:heart|cardiac|cardiomediastinal)(?: size| silhouette| shadow| contours?)?"
+EXPANDED = r"(?:well[ -])?(?:expanded|inflated|aerated)"
 NORMAL: Mapping[str, tuple[re.Pattern[str], frozenset[str]]] = {
     "heart": (
         re.compile(
@@ -23,14 +24,34 @@ NORMAL: Mapping[str, tuple[re.Pattern[str], frozenset[str]]] = {
     ),
     "lungs": (
         re.compile(
-            r"(?:the |both )?lungs (?:are|appear|remain) (?:grossly )?(?:clear|normal)(?: bilaterally)?\.?|clear lungs\.?"
-            r"|(?:双|两)(?:侧)?肺(?:野)?清晰[。，]?",
+            rf"(?:the |both )?lungs (?:are |appear |remain )?(?:grossly )?(?:{EXPANDED} and )?(?:clear|normal)(?: bilaterally)?"
+            rf"(?: and {EXPANDED})?(?: bilaterally)?\.?|clear lungs\.?"
+            r"|(?:双|两)(?:侧)?肺(?:野)?清晰[。，]?|心肺膈?未见(?:明显|确切)?异常[。，]?",
             re.IGNORECASE,
         ),
-        frozenset(("lung opacity", "consolidation", "pneumonia", "atelectasis", "edema", "mass", "cavity")),
+        frozenset(
+            ("lung opacity", "consolidation", "pneumonia", "atelectasis", "edema", "mass", "cavity", "pneumothorax"),
+        ),
+    ),
+    "acute": (
+        re.compile(
+            r"(?:there (?:is|are) )?(?:no|without)(?: evidence (?:of|for))?(?: an?y?)?(?: \w+)? acute"
+            r"(?: (?:cardio-?pulmonary|intrathoracic|pulmonary|chest|cardiac|thoracic|cardiothoracic|lung))?"
+            r" (?:disease|abnormalit\w+|process\w*|findings?|pathology)(?: process)?(?: (?:is|are))?(?: \w+)?\.?"
+            r"|(?:心肺|胸部|双肺|两肺)?未见(?:明显|明确)?(?:急性|活动性)(?:心肺|肺部|胸部)?(?:病变|疾病|异常|改变)[。，]?",
+            re.IGNORECASE,
+        ),
+        frozenset(
+            (
+                *("pneumonia", "consolidation", "edema", "heart failure", "pneumothorax", "pleural effusion"),
+                *("pneumomediastinum", "pneumoperitoneum", "tuberculosis"),
+            )
+        ),
     ),
 }
-"""What a whole sentence may say to be normal, and the findings of which one then cannot say that they are present."""
+"""What a whole sentence may say to be normal, and the findings of which one then cannot say that they are present. That
+nothing is acute people say in 16 % of the reports with an opacity, in 2 % of those with an effusion, and in none with pneumonia,
+consolidation or oedema (training and validation part of R2Gen's split of IU X-ray)."""
 DEGREES = frozenset(("mild", "moderate", "severe"))
 
 

@@ -6,21 +6,25 @@ where none of them does, a sentence of ours, marked as such. What still does not
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 from puji.modalities.reports.beyond import beyond
 from puji.modalities.reports.check import Check, Expected
-from puji.modalities.reports.labeller import findings_of
+from puji.modalities.reports.labeller import mentions
 from puji.modalities.reports.metrics import consensus
 from puji.modalities.reports.phrases import phrase
 from puji.modalities.reports.report import Given, Line, Report
-from puji.modalities.reports.tags import named_by
+from puji.modalities.reports.tags import named_by, qualifiers_near
 from puji.modalities.reports.words import joined, sentences, words
 
 OURS = "ours"
 """Flag of a sentence that no network wrote."""
+NUMBER = re.compile(r"\d{1,2}\.")
+"""The number of a list: a sentence of its own, as `sentences` cuts."""
 CRITICAL = ("pneumothorax", "pneumomediastinum", "pneumoperitoneum", "tuberculosis")
 """Findings that somebody has to be told of at once; ours, no standard's."""
 
@@ -62,6 +66,8 @@ def drafted(
     ours: frozenset[str] = frozenset()
     if wrong:
         chosen, ours = repaired(chosen, drafts, expected, language or chosen.language)
+    findings, impression = (joined(numbered(list(sentences(text)))) for text in (chosen.findings, chosen.impression))
+    chosen = replace(chosen, findings=findings or chosen.findings, impression=impression)
     left = expected.check(chosen.text)
     flags = (
         *(f"missing:{name}" for name in left.missing),
@@ -74,20 +80,36 @@ def drafted(
 
 
 def once(report: Report) -> Report:
-    """``report`` without the sentences that it says again in the same section, be it that there is none of something."""
+    """``report`` without the sentences that it says again in the same section, be it in other words: no finding, state, site or
+    degree, and no number, that did not stand there."""
     return replace(report, findings=_once(report.findings), impression=_once(report.impression))
 
 
 def _once(text: str) -> str:
     kept: list[str] = []
-    absent: set[str] = set()
-    for sentence in dict.fromkeys(sentences(text)):
-        told = findings_of(sentence)
-        if told and set(told.values()) == {"absent"} and told.keys() <= absent:
+    said: dict[tuple[str, str], list[set[str]]] = {}
+    for sentence in sentences(text):
+        found = [((one.finding, one.state), set(qualifiers_near(sentence, one))) for one in mentions(sentence)]
+        again = bool(found) and all(any(near <= one for one in said.get(key, ())) for key, near in found)
+        if (sentence in kept and not NUMBER.fullmatch(sentence)) or (again and not re.search(r"\d", sentence)):
             continue
-        absent |= {name for name, state in told.items() if state == "absent"}
+        for key, near in found:
+            said.setdefault(key, []).append(near)
         kept.append(sentence)
     return joined(kept)
+
+
+def numbered(told: Sequence[str]) -> list[str]:
+    """The sentences of a list with numbers, some of which were taken out: the numbers in turn, none before a single sentence."""
+    kept = [
+        one
+        for one, after in zip_longest(told, told[1:])
+        if not NUMBER.fullmatch(one) or (after is not None and not NUMBER.fullmatch(after))
+    ]
+    places = [place for place, one in enumerate(kept) if NUMBER.fullmatch(one)]
+    for number, place in enumerate(places, 1):
+        kept[place] = f"{number}."
+    return [one for one in kept if not NUMBER.fullmatch(one)] if len(places) == 1 else kept
 
 
 def lines(report: Report, expected: Expected, ours: Iterable[str] = ()) -> tuple[Line, ...]:

@@ -9,7 +9,6 @@ The name of a finding, each of its qualifiers, a word and a Chinese character is
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from puji.modalities.reports.plan import (
 )
 from puji.modalities.reports.report import Given, Report
 from puji.modalities.reports.tags import BROADER, consistent, named_by
-from puji.modalities.reports.words import text_of, words
+from puji.modalities.reports.words import cleaned, text_of, words
 from puji.modality import END
 
 REPORT, INDICATION, GIVEN, FINDINGS, IMPRESSION = "<report>", "<indication>", "<given>", "<findings>", "<impression>"
@@ -58,8 +57,6 @@ FIXED = (
     *CALLED_TOKENS,
     SMALLER,
 )
-TWICE = re.compile(r"([.,;:。，；：])(?:\s*\1)+")
-"""A sign that stands twice, as it may in what was drawn."""
 OFTEN = 2
 """Times that a word stands in the training texts to be a token."""
 
@@ -143,7 +140,7 @@ def parsed(tokens: Sequence[str]) -> Report:
     except ValueError as error:
         raise Invalid("reports.sections") from error
     spoken = ([one for one in parts[name] if not planned(one)] for name in (FINDINGS, IMPRESSION))
-    findings, impression = (TWICE.sub(r"\1", text_of(one)) for one in spoken)
+    findings, impression = (cleaned(text_of(one)) for one in spoken)
     if not findings:
         raise Invalid("reports.empty")
     return Report(text_of(parts[INDICATION]), given, findings, impression)

@@ -16,6 +16,7 @@ OPENING = set("([{/-'\"#") | set(FULL)
 """No space stands behind these."""
 ENDS = {".", "!", "?", "。", "！", "？"}
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+TWICE = re.compile(r"([.,;:。，；：])(?:\s*\1)+")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,20}>")
 _SPACE = re.compile(r"\s+")
 
@@ -45,11 +46,11 @@ def text_of(found: Sequence[str]) -> str:
 
 
 def cleaned(text: str) -> str:
-    """``text`` as `words` and `text_of` have it, which leave it as it is from then on."""
+    """``text`` as `words` and `text_of` have it, which leave it as it is from then on; no stop or comma twice."""
     text = _TAG.sub(" ", unicodedata.normalize("NFC", text))
     text = _SPACE.sub(" ", "".join(sign for sign in text if sign.isprintable() or sign.isspace())).strip()
     for _ in range(3):  # spelling out a sign can make another word of its neighbours
-        again = text_of(words(text))
+        again = TWICE.sub(r"\1", text_of(words(text)))
         if again == text:
             break
         text = again

@@ -506,6 +506,12 @@ def test_a_finding_is_told_by_a_name_that_training_showed():
     assert "finding:mass" not in modality.grammar(Conditions()).allowed(state)  # left to the repair
 
 
+def test_a_plan_says_that_nothing_is_acute_only_where_nothing_acute_was_found():
+    grammar = ReportGrammar(LEXIS)
+    for asked, may in (("hernia", True), ("pneumonia", False), ("pneumonia (uncertain)", False), ("effusion", False)):
+        assert ("normal:acute" in grammar.allowed(grammar.start(header("", tags.parsed(asked))))) is may
+
+
 LEXIS = Lexis(
     words=sorted({"effusion", "no", "1", ".", ")", "the", "left", "。"}),
     names=["pleural effusion", "pneumonia", "hernia"],
@@ -608,6 +614,8 @@ def test_a_state_behind_a_stroke_is_one_and_may_contradict():
         ("nodule/lingula", "", "Nodule of the left lung.", ()),
         ("pleural effusion (absent)", "", "No large pleural effusion.", ("weakened",)),
         ("normal", "", "No large pleural effusion.", ()),
+        ("气胸 (无)", "", "未见明显气胸。", ()),  # so Chinese reports deny
+        ("nodule", "", "Nodule; high-resolution CT is recommended.", ()),
         ("pneumonia", "", "Pneumonia or pneumonia.", ("repeated",)),
         ("low lung volumes", "", "There are moderate to moderate low lung volumes.", ("repeated",)),
         ("pleural thickening", "", "Pleural thickening/pleural thickening.", ("repeated",)),

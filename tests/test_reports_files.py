@@ -44,11 +44,13 @@ def test_a_chinese_table_in_any_encoding(tmp_path, encoding):
 
 def test_findings_in_a_column_are_taken_and_wrong_ones_refused(tmp_path):
     path = tmp_path / "reports.tsv"
-    path.write_text("text\ttags\nClear.\tcardiomegaly/mild; deformity\nClear.\t???\nClear.\tnormal\n", "utf-8")
-    first, second, third = records(path)
+    lines = ["cardiomegaly/mild; deformity", "???", "normal", "心脏增大/轻度; cardiomegaly/severe"]
+    path.write_text("text\ttags\n" + "".join(f"Clear.\t{one}\n" for one in lines), "utf-8")
+    first, second, third, fourth = records(path)
     assert first.given == parsed("cardiomegaly/mild; deformity")
     assert isinstance(second, Invalid) and (second.reason, second.line) == ("reports.tag", 3)
     assert isinstance(third, Report)
+    assert isinstance(fourth, Invalid) and (fourth.reason, fourth.line) == ("reports.contradictory", 5)
 
 
 def test_a_table_without_a_text_says_what_columns_it_has(tmp_path):

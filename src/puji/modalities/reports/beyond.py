@@ -24,7 +24,8 @@ SURGERY = re.compile(
 COMPARISON = re.compile(
     r"\b(?:(?:un|not )changed|(?:no|without)(?: (?:significant|interval|acute|appreciable|definite))* change"
     r"|change[ds]? (?:from|since)|stable|stability|again|redemonstrat\w+"
-    r"|interval|(?:re)?compar(?:ed|ison)|previously|since|persist\w+|worsen\w*|improv\w+|resol(?:ved|ving|ution)|no longer"
+    r"|interval|(?:re)?compar(?:ed|ison)|previously|since|persist\w+|worsen\w*|improv\w+|no longer"
+    r"|(?<!high[- ])resol(?:ved|ving|ution)"
     r"|(?:prior|previous|earlier|last) (?:\w+ )?(?:exam\w*|stud\w+|films?|radiograph\w*|x-?rays?|imag\w+|cts?|chest|scans?)"
     r"|new(?:ly)?)\b|较前|较旧|前片|旧片|同前|复查|(?:无|未见)(?:明显|显著)?变化|好转|进展",
     re.IGNORECASE,
@@ -39,7 +40,7 @@ AGAIN = re.compile(
     rf"|([{CHINESE}]{{2,8}}?)[、，或和及与]?\2",
     re.IGNORECASE,
 )
-LARGE = re.compile(r"\b(?:large|sizab?e?able|significant|gross|massive|substantial)\b|大量|明显")
+LARGE = re.compile(r"\b(?:large|size?able|significant|gross|massive|substantial|definite|obvious|overt)\b|大量")
 
 
 def _said(pattern: re.Pattern[str]) -> Callable[[str, Expected], bool]:

@@ -506,6 +506,19 @@ def test_a_finding_is_told_by_a_name_that_training_showed():
     assert "finding:mass" not in modality.grammar(Conditions()).allowed(state)  # left to the repair
 
 
+def test_a_plan_tells_no_finding_twice_where_two_have_one_name():
+    lexis = replace(LEXIS, qualifiers=["base", "left", "right"])
+    grammar = ReportGrammar(lexis)
+    state = grammar.start(header("", tags.parsed("pneumonia/left/base; pneumonia/right; hernia")))
+    for token in ("finding:pneumonia", "/left", "/base", "is:pneumonia", "finding:pneumonia"):
+        assert token in grammar.allowed(state)
+        state = grammar.advance(state, token)
+    assert set(grammar.allowed(state)) == {"/right"}
+    for token in ("/right", "is:pneumonia"):
+        state = grammar.advance(state, token)
+    assert "finding:pneumonia" not in grammar.allowed(state) and "finding:hernia" in grammar.allowed(state)
+
+
 def test_a_plan_says_that_nothing_is_acute_only_where_nothing_acute_was_found():
     grammar = ReportGrammar(LEXIS)
     for asked, may in (("hernia", True), ("pneumonia", False), ("pneumonia (uncertain)", False), ("effusion", False)):

@@ -126,7 +126,8 @@ class ReportGrammar:
     def _more(self, state: Place) -> set[str]:
         """What may follow in a plan that has begun."""
         told, now, before = self._told(state.given), state.plan[-1], set(state.plan)
-        among = state.left if state.rest and len(state.plan) == 1 else told
+        # Several findings begin with the same token: what was told is not gone on to again.
+        among = (state.left if state.rest and len(state.plan) == 1 else set(told)) - set(state.plan[:-1])
         found = {one[len(now)] for one in among if len(one) > len(now) and one[: len(now)] == now}
         found.update(self.spelled)
         if self.spelled or now in among or (len(now) == 1 and now[0] in self._denials(state.given)):

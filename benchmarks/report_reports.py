@@ -94,8 +94,10 @@ def reports(results: dict[str, Any]) -> str:
         " what judges, so the last row shows that repairing works, not that the rules are right: for that see the rule layer"
         " below):\n\n"
         + table(agreed, agreement)
-        + f"\n\nRepaired {average('repaired')}, with a sentence written by rule {average('with a sentence of ours')}, flagged"
-        f" {average('flagged')}, empty {average('empty')}.\n\n"
+        + f"\n\nF1 of one draw by seed: {', '.join(number(row['findings']['one draw']['F1'], 3) for row in rows)}."
+        f" Repaired {average('repaired')} (findings that do not agree, and what the input does not tell: comparisons with"
+        f" earlier images, doubt, sides, operations, repeated words), with a sentence written by rule"
+        f" {average('with a sentence of ours')}, flagged {average('flagged')}, empty {average('empty')}.\n\n"
         "Shifted: test reports with a heading that stands in fewer than ten training reports, beside the other abnormal ones"
         " (texts of the repaired drafts, F1 of one draw before the check):\n\n"
         + table(["test", "n", "BLEU-4", "ROUGE-L", "F1 of findings", "share repaired"], shifted)

@@ -36,7 +36,8 @@ DOUBT = re.compile(
     re.IGNORECASE,
 )
 AGAIN = re.compile(
-    r"\b(?!x+\b|\d)(\w{3,}(?:[ -]\w+){0,3}?)(?:[ ,/-]+(?:(?:or|and|and/or|versus|vs|to|of|with|in) )?\1\b)+"
+    r"\b(?!x+\b|\d)(\w{3,}(?:[ -]\w+){0,3}?)"
+    r"(?:[ ,/-]+(?:(?:or|and|and/or|versus|vs|to|of|(?:consistent |compatible )?with|in|representing) )?(?:an? |the )?\1\b)+"
     rf"|([{CHINESE}]{{2,8}}?)[、，或和及与]?\2",
     re.IGNORECASE,
 )

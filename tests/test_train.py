@@ -232,6 +232,7 @@ def test_shares_of_ranks_are_the_batch() -> None:
         {"dropout": 1.0},
         {"forbidden": -1.0},
         {"patience": 0},
+        {"keep": "first"},
         {"optimizer": "sgd"},
         {"precision": "fp8"},
         {"compile": "yes"},
@@ -460,6 +461,19 @@ def test_stops_early_and_ends_with_the_best_weights(tmp_path: Path) -> None:
     assert now == pytest.approx(result.validation, rel=1e-4)
     # Resuming a run that stopped early does not train on.
     assert train(network(), Sequences(random_rows(10)), held_out, settings, tmp_path, resume=True).steps == result.steps
+
+
+def test_ends_with_the_last_weights_where_asked(tmp_path: Path) -> None:
+    settings = replace(QUICK, epochs=60, evaluate_every=5, batch_tokens=2048, keep="last")
+    held_out = random_rows(20, seed=9)
+    model = network()
+    result = train(model, Sequences(random_rows(10)), held_out, settings, tmp_path)
+    losses = [line["validation_loss"] for line in result.history if line["validation_loss"] is not None]
+    assert result.validation == losses[-1] > min(losses)
+    batch = collate(held_out)
+    with torch.no_grad():
+        now = float(Objective(model, False)(batch.ids, batch.weights)) / batch.total
+    assert now == pytest.approx(losses[-1], rel=1e-4)
 
 
 def test_bfloat16_learns_and_leaves_the_network_as_it_was(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ class Settings:
     over all ranks. ``optimizer``: "muon" or "adamw". The learning rate is constant, then falls to 0 over the last
     ``decay_share`` of the budget. Warm-up ends after ``warmup_steps`` or ``warmup_share`` of the budget,
     whichever is first. ``dropout`` acts on embeddings and residual branches. ``patience``: evaluations without a better
-    validation loss after which training stops. ``evaluate_every`` and ``log_every`` in steps, ``save_every`` in seconds.
+    validation loss after which training stops. ``keep``: "best", the weights of the least validation loss, or "last".
+    ``evaluate_every`` and ``log_every`` in steps, ``save_every`` in seconds.
     ``forbidden``: how often -log p(allowed) counts where a grammar says what is allowed, see `Objective`; 1 is plain
     cross-entropy, for which no grammar is asked. ``precision``: "fp32", "bf16" (autocast) or "auto" (bf16 where the
     processor computes in it). ``compile``: True, False or "auto" (where there is a compiler and the budget is worth it).
@@ -38,6 +39,7 @@ class Settings:
     decay_share: float = 0.4
     gradient_clip: float = 1.0
     patience: int | None = None
+    keep: str = "best"
     evaluate_every: int | None = None
     log_every: int = 20
     save_every: float = 120.0
@@ -68,6 +70,7 @@ class Settings:
         for name, choices in (
             ("optimizer", ("muon", "adamw")),
             ("precision", ("auto", "fp32", "bf16")),
+            ("keep", ("best", "last")),
             ("compile", ("auto", True, False)),
         ):
             if getattr(self, name) not in choices:

@@ -47,7 +47,8 @@ def train(
     source: str = "",
     on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> Result:
-    """Train ``network`` in place; it ends with the weights that did best on ``validation``, else the last ones.
+    """Train ``network`` in place; it ends with the weights that did best on ``validation``, else (or as
+    the settings say) with the last ones.
 
     ``folder`` receives the log (``log.jsonl``) and the state of the run every `Settings.save_every` seconds; all ranks
     must see it. With ``resume`` a run that was stopped, killed or cut off there goes on where its last state was saved,
@@ -379,7 +380,9 @@ class Run:
 
     def _result(self, stopped: str) -> Result:
         at = self.at
-        self._copy(self.best or {})
+        loss, nats = (at.best, at.best_nats) if self.settings.keep == "best" or at.last is None else at.last
+        if self.settings.keep == "best":
+            self._copy(self.best or {})
         self.network.eval()
         self.accelerator.wait_for_everyone()
         return Result(
@@ -388,8 +391,8 @@ class Run:
             tokens=at.tokens,
             loss=at.loss_sum / at.weight_sum if at.weight_sum else at.loss,
             before=at.before,
-            validation=at.best,
-            nats=at.best_nats,
+            validation=loss,
+            nats=nats,
             minutes=at.elapsed / 60,
             core_hours=at.wall / 3600 * torch.get_num_threads() * self.ranks,
             stopped_because=stopped,

@@ -84,6 +84,7 @@ READ = [
     ("Calcified granulomas in the right hilum.", "hilar or mediastinal calcification", None),
     ("Calcified granuloma and lymph nodes in the right hilum.", "hilar or mediastinal calcification", "present"),
     ("Right perihilar prominence.", "interstitial markings", None),
+    ("No pneumothorax, although the sensitivity to detect a pneumothorax is diminished.", "pneumothorax", "absent"),
     ("未见胸腔积液及气胸。", "气胸", None),
     ("未见胸腔积液及气胸。", "pneumothorax", "absent"),
     ("右下肺炎症可能。", "pneumonia", "uncertain"),
@@ -268,6 +269,10 @@ def test_a_machine_is_believed_from_one_half_on_and_named():
         ("granuloma", "Granuloma. No acute cardiopulmonary abnormality.", (), (), ()),
         ("肺炎", "右肺肺炎。心肺未见明显异常。", (), (), ("pneumonia",)),
         ("气胸", "右侧气胸。未见明显急性病变。", (), (), ("pneumothorax",)),
+        ("pneumothorax", "No pneumothorax is seen. Small pneumothorax.", (), (), ("pneumothorax",)),
+        ("pneumothorax/left", "No right pneumothorax. Small left pneumothorax.", (), (), ()),
+        ("pneumothorax", "Small pneumothorax. No tension pneumothorax.", (), (), ()),
+        ("气胸/左", "左侧气胸。右侧未见气胸。", (), (), ()),
     ],
 )
 def test_what_does_not_agree_is_found(asked, text, missing, added, contradicted):

@@ -40,7 +40,8 @@ BREAK = re.compile(
 BEFORE = re.compile(
     r"\b(?:no|not|without|negative for|free (?:of|from)|clear of|den(?:y|ies)|absen(?:t|ce of)|rule out|r/o|"
     r"(?:has|have) (?:resolved|cleared)|resol(?:ved|ution of)|never|nor|neither|removal of|removed|exclude|lack of|"
-    r"fails? to|unlikely|nonspecific for|interval resolution of|clearing of)\b|未见|未发现|未示|无|没有|否认|不伴|排除"
+    r"fails? to|unlikely|nonspecific for|interval resolution of|clearing of"
+    r"|sensitivity (?:to|for))\b|未见|未发现|未示|无|没有|否认|不伴|排除"
 )
 AFTER = re.compile(
     r"^[^.,;]{0,60}?\b(?:(?:is|are|was|were|has|have)(?: been)?(?: not|n't)\b(?! (?:well|clearly)[ -]\w+ on (?:the )?"

@@ -43,6 +43,8 @@ from puji.modality import Estimate
 
 COVERAGE, Z = 0.8, 1.281552
 """Of intervals, and how many standard deviations of the normal distribution that is."""
+SYSTEMS: Mapping[Native, str] = {"ATC": "ATC (ATC/J01CA04)", "ICD10": "ICD-10 (ICD10/E11)"}
+"""Codes that rules can compare, each with an example, as a refusal names them."""
 
 
 class Advice(dict[str, Estimate]):
@@ -101,7 +103,7 @@ def plan(
 ) -> Plan:
     """The plan at one state (row 0 of ``found``). ``follow``: what may follow the action with a place, see foresee.py.
     ``facts``: of the patient, in place of the file that ``ask`` names."""
-    facts = load_facts(ask.patient, safety and safety.rules) if facts is None else facts
+    facts = load_facts(ask.patient, None if safety is None else safety.rules) if facts is None else facts
     pairs = weighed(setting, safety, found, facts)
     alternatives = [alternative for _, alternative in pairs]
     passed = [pair for pair in pairs if pair[1].verdict.outcome != "vetoed"]
@@ -113,19 +115,15 @@ def plan(
     if safety is None or not allowed or not ordered or missing:
         usual = sorted(alternatives, key=lambda one: -one.support.cases)
         told = tuple(usual[: ask.alternatives + 1])
-        most = max((one.support.cases for one, _ in passed), default=0)
         why: Mapping[str, Any] = {}
         if safety is None:
             reason = "plans.abstained.no_rules"
         elif not ordered and (passed or not pairs):
             reason = "plans.abstained.no_orders"
         elif missing:
-            comma = {language: translate("plans.comma", language) for language in LANGUAGES}
-            told_facts = {
-                language: comma[language].join(translate(one, language) for one in missing) for language in LANGUAGES
-            }
-            reason, why = "plans.abstained.facts", {"fact": told_facts}
+            reason, why = "plans.abstained.facts", {"fact": _listed(missing)}
         elif passed or not pairs:
+            most = max((one.support.cases for one, _ in passed), default=0)
             reason, why = "plans.abstained.support", {"cases": f"{most:,}"}
         else:
             reason = "plans.abstained.vetoed"
@@ -155,6 +153,14 @@ def _missing(alternatives: list[Alternative]) -> tuple[Any, ...]:
     """The facts that the safety rules ask for and nobody told."""
     findings = (finding for one in alternatives for finding in one.verdict.findings)
     return tuple(dict.fromkeys(one.details["fact"] for one in findings if one.reason == "plans.safety.missing"))
+
+
+def _listed(keys: Iterable[str]) -> dict[str, str]:
+    """The texts of message ``keys`` as one list, by language."""
+    return {
+        language: translate("plans.comma", language).join(translate(key, language) for key in keys)
+        for language in LANGUAGES
+    }
 
 
 def _judged(setting: Setting, safety: Safety | None, one: Considered, facts: Facts) -> Alternative:
@@ -231,7 +237,9 @@ def load_facts(path: str | None, rules: Rules | None = None) -> Facts:
 
 
 def _comparable(facts: Facts, rules: Rules | None) -> Facts:
-    """``facts``, if the rules know what each of their codes is."""
+    """``facts``, if the rules know what each of their codes is. Raises Invalid."""
+    if rules is None:
+        return facts
     told: tuple[tuple[str, Native, Iterable[str]], ...] = (
         ("allergies", "ATC", facts.allergies or ()),
         ("conditions", "ICD10", facts.conditions or ()),
@@ -240,13 +248,10 @@ def _comparable(facts: Facts, rules: Rules | None) -> Facts:
     )
     for fact, native, codes in told:
         for code in codes:
-            if rules is not None and code not in rules.codes and family(code) != native:
+            if code not in rules.codes and family(code) != native:
                 name = code.removeprefix("LOCAL/")[:40]
                 raise Invalid("plans.facts.code", fact=f"plans.fact.{fact}", value=name, system=SYSTEMS[native])
     return facts
-
-
-SYSTEMS: Mapping[Native, str] = {"ATC": "ATC (ATC/J01CA04)", "ICD10": "ICD-10 (ICD10/E11)"}
 
 
 def _quantity(told: str | None) -> Quantity | None:

@@ -208,9 +208,8 @@ class Plans(Modality[Episode]):
         alike = foresee.alike(self.book)
         facts = advise.load_facts(wanted.patient, self.rules)
         measured = self.setting.observations(now.steps[-1].values)
-        facts = replace(
-            facts, observations=(*(facts.observations or ()), *measured) if measured else facts.observations
-        )
+        if measured:
+            facts = replace(facts, observations=(*(facts.observations or ()), *measured))
         asked = [*alike, *foresee.candidates(self.book, now)]
         ahead = foresee.following(self.book, now) if wanted.ahead and self.setting.discrete else []
 

@@ -164,9 +164,10 @@ def reason(plan: Plan, language: str) -> str:
 
 def support(one: Alternative, plan: Plan, language: str) -> str:
     """How far logged care covers an action, and which decisions were counted."""
-    share = f"{100 * one.support.probability:.2g}%"
-    told = {"cases": f"{one.support.cases:,}", "alike": alike(plan, language), "share": share}
-    return translate("plans.support", language, **told).replace("  ", " ")
+    share, where = f"{100 * one.support.probability:.2g}%", alike(plan, language)
+    told = {"cases": f"{one.support.cases:,}", "share": share}
+    told["alike"] = f"{translate('plans.space', language)}{where}" if where else ""
+    return translate("plans.support", language, **told)
 
 
 def alike(plan: Plan, language: str) -> str:

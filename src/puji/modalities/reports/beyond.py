@@ -21,6 +21,7 @@ SURGERY = re.compile(
     r"|术后|切除|搭桥|换瓣",
     re.IGNORECASE,
 )
+"""Operations in the past."""
 COMPARISON = re.compile(
     r"\b(?:(?:un|not )changed|(?:no|without)(?: (?:significant|interval|acute|appreciable|definite))* change"
     r"|change[ds]? (?:from|since)|stable|stability|again|redemonstrat\w+"
@@ -30,18 +31,22 @@ COMPARISON = re.compile(
     r"|new(?:ly)?)\b|较前|较旧|前片|旧片|同前|复查|(?:无|未见)(?:明显|显著)?变化|好转|进展",
     re.IGNORECASE,
 )
+"""Earlier images, or a course that only they show; not a high-resolution CT."""
 DOUBT = re.compile(
     r"\b(?:likely|probabl[ey]|possib(?:le|ly)|perhaps|may|might|could|(?<!to )suggest\w*|suspicious|suspected|suspicion"
     r"|question(?:able|ed)?|presumabl[ey])\b|可能|疑似|疑为|考虑|待排|倾向|不除外|不排除",
     re.IGNORECASE,
 )
+"""Not "to suggest": "nothing to suggest pneumonia" denies."""
 AGAIN = re.compile(
     r"\b(?!x+\b|\d)(\w{3,}(?:[ -]\w+){0,3}?)"
     r"(?:[ ,/-]+(?:(?:or|and|and/or|versus|vs|to|of|(?:consistent |compatible )?with|in|representing) )?(?:an? |the )?\1\b)+"
     rf"|([{CHINESE}]{{2,8}}?)[、，或和及与]?\2",
     re.IGNORECASE,
 )
+"""One to four words, or two to eight characters, and at once the same again; not what is blacked out (XXXX), nor numbers."""
 LARGE = re.compile(r"\b(?:large|size?able|significant|gross|massive|substantial|definite|obvious|overt)\b|大量")
+"""What leaves a small one possible where it is denied."""
 
 
 def _said(pattern: re.Pattern[str]) -> Callable[[str, Expected], bool]:

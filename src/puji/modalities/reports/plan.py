@@ -40,9 +40,9 @@ def unit(given: Given) -> Unit:
 
 def stated(given: Given) -> Unit:
     """The tokens of a finding in a plan: its own, and the names that the rules have for it."""
-    return (
-        unit(given) if given.state == "absent" else (*unit(given), *(CALLED + one for one in sorted(named_by(given))))
-    )
+    if given.state == "absent":  # by its name already
+        return unit(given)
+    return (*unit(given), *(CALLED + one for one in sorted(named_by(given))))
 
 
 def opens(token: str) -> bool:

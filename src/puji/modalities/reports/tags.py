@@ -66,6 +66,8 @@ QUALIFIERS_ZH = {
     "两肺": "bilateral",
     "两侧": "bilateral",
 }
+"""Sides, sites and degrees as Chinese reports have them. Of several with one meaning people are shown the first."""
+_BEFORE_ZH = sorted(QUALIFIERS_ZH, key=len, reverse=True)  # "左侧" is tried before "左"
 STATES_ZH: dict[str, State] = {
     "有": "present",
     "无": "absent",
@@ -103,7 +105,13 @@ SAME = {
     "两侧": "bilateral",
     "两肺": "bilateral",
 }
+"""Words of a text -> the qualifier of an input that they mean."""
 TWO = {"bibasilar": ("base", "bilateral"), "bibasal": ("base", "bilateral"), "biapical": ("apex", "bilateral")}
+"""Words that mean two of them."""
+RANKS = {"mild": 0, "small": 0, "moderate": 1, "severe": 2, "large": 2}
+"""Degrees and sizes from the least to the most. Two that lie side by side are one ("mild to moderate")."""
+LIKELY = 0.5
+"""Probability from which a finding of the machine stands in the draft."""
 
 
 @cache
@@ -172,11 +180,6 @@ def _named(text: str) -> tuple[str, list[str]]:
     return canonical(rest).lower(), before
 
 
-_BEFORE_ZH = sorted(QUALIFIERS_ZH, key=len, reverse=True)
-LIKELY = 0.5
-"""Probability from which a finding of the machine stands in the draft."""
-
-
 def from_machine(text: str) -> tuple[Given, ...]:
     """Findings that a classifier predicted, "pneumonia=0.93; nodule=0.12": those from `LIKELY` on, marked as the machine's.
 
@@ -229,10 +232,6 @@ def qualifier_in(qualifier: str, language: str) -> str:
     )
 
 
-RANKS = {"mild": 0, "small": 0, "moderate": 1, "severe": 2, "large": 2}
-"""Degrees and sizes from the least to the most. Two that lie side by side are one ("mild to moderate")."""
-
-
 def check_given(given: Iterable[Given]) -> None:
     """Raises Invalid for a finding that is told in ways that exclude each other: as present and as absent, unless a side tells
     the two apart; with two states or two degrees at one and the same place; as mild and severe."""
@@ -265,17 +264,14 @@ def _refuse(name: str, source: str, *ways: str) -> NoReturn:
 
 
 def _check_absent(given: Iterable[Given]) -> None:
-    present: dict[tuple[str, frozenset[str]], str] = {}
-    absent: set[tuple[str, frozenset[str]]] = set()
-    for one in given:
-        for name in named_by(one) or {one.name}:
-            if one.state == "absent":
-                absent.add((name, sides_of(one.qualifiers)))
-            else:
-                present[(name, sides_of(one.qualifiers))] = name
-    for key, name in present.items():
-        for other, sides in absent:
-            if other == name and (not sides or not key[1] or sides & key[1]):
+    """Raises Invalid for a finding that is present and absent, unless a side tells the two apart."""
+    places = dict.fromkeys(
+        (name, sides_of(one.qualifiers), one.state == "absent") for one in given for name in named_by(one) or {one.name}
+    )
+    for name, sides, absent in places:
+        for other, elsewhere, denied in places:
+            apart = sides and elsewhere and not sides & elsewhere
+            if other == name and denied and not absent and not apart:
                 _refuse(name, "--findings", "present", "absent")
 
 

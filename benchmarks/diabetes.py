@@ -197,8 +197,9 @@ def days_resampled(values: np.ndarray, people: Patients, resamples: int = 2000) 
 
 
 def strangers(days: int = 4) -> Patients:
-    """Patients for choosing whom no log knows: six relatives of each logged patient who live with basal-bolus for ``days``, in
-    range for 45 % of the time or more and below 70 for less than 15 %."""
+    """Patients for choosing whom no log knows: six relatives of each logged patient. Only those who live with basal-bolus for
+    ``days``, in range for 45 % of the time or more and below 70 mg/dl for less than 15 %: not all parameters that can be drawn
+    are those of somebody who could live, see relatives.py."""
     table = published() + relatives(care.LOGGED, 6, seed=77, spread=0.7)
     drawn = patients([name for name in table.names if "/" in name], table)
     seeds = np.tile(np.arange(CHOOSING + 30_000, CHOOSING + 30_000 + days), len(drawn))

@@ -45,6 +45,7 @@ _WHOLE = {
 }
 """Units that are told in another way as a whole."""
 GLUCOSE_UNITS = ("mg/dL", "mmol/L")
+"""In which people are shown glucose, see `glucose_unit`; the first is that of all files."""
 _glucose_unit: str | None = None
 _COUNTS = re.compile(r"[x×*]?10[\^*]?(\d{1,2})/[Ll升]")
 """Cells in a litre: ×10⁹/L, 10^9/L, 10*9/L."""

@@ -20,8 +20,8 @@ from puji.language import current, has_text, label, translate
 from puji.tables import TABLES, ChosenRows, CsvRows, JsonRows, Rows, TableRows, plain, table
 
 FORMATS = one_of("table", "csv", "jsonl")
-SLIVER = 20
-"""Characters to which a column of text is folded at most."""
+NARROWEST = 20
+"""Characters; a column of text is folded to no fewer."""
 
 
 def note(key: str, **details: Any) -> None:
@@ -158,7 +158,7 @@ def print_table(
     """Print ``rows`` of ``modality``; a single one is printed upright, a name and a value a line.
 
     Columns that do not fit beside each other are left out and named below, unless all of them were asked for (``folded``) or the
-    widest text can be folded to `SLIVER` characters or more: a table folded to slivers helps nobody.
+    widest text can be folded to `NARROWEST` characters or more: a table folded to slivers helps nobody.
     """
     from rich import box
     from rich.console import Console
@@ -207,7 +207,7 @@ def fitting(rows: Sequence[Mapping[str, Any]], width: int, modality: str = "") -
         wanted[name] = needed
     widest = max(wanted, key=lambda name: (isinstance(rows[0].get(name), str), wanted[name]))
     room = width - sum(needed + 3 for name, needed in wanted.items() if name != widest) - 3
-    if SLIVER <= room < wanted[widest] and isinstance(rows[0].get(widest), str):
+    if NARROWEST <= room < wanted[widest] and isinstance(rows[0].get(widest), str):
         wanted[widest] = room
     found: dict[str, int] = {}
     for name, needed in wanted.items():

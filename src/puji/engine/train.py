@@ -380,9 +380,11 @@ class Run:
 
     def _result(self, stopped: str) -> Result:
         at = self.at
-        loss, nats = (at.best, at.best_nats) if self.settings.keep == "best" or at.last is None else at.last
+        loss, nats = at.best, at.best_nats
         if self.settings.keep == "best":
             self._copy(self.best or {})
+        elif at.last is not None:
+            loss, nats = at.last
         self.network.eval()
         self.accelerator.wait_for_everyone()
         return Result(

@@ -133,9 +133,12 @@ def message(name: str, topic: str, resource: Mapping[str, Any]) -> Outgoing:
 def said(name: str, value: float | None = None, minutes: int | None = None) -> str:
     """An alert for people: "Glucose is low: 62 mg/dL"."""
     vital, _, kind = name.rpartition("-")
-    unit = glucose_unit() if vital == GLUCOSE.name else VITALS[vital].unit if vital in VITALS else ""
+    if vital == GLUCOSE.name:
+        unit, shown = glucose_unit(), glucose_shown
+    else:
+        unit, shown = VITALS[vital].unit if vital in VITALS else "", "{:.4g}".format
     unit = READ.get(unit, unit)
-    number = "" if value is None else glucose_shown(value) if vital == GLUCOSE.name else f"{value:.4g}"
+    number = "" if value is None else shown(value)
     told = translate(f"streams.vital.{vital}")
     return translate(f"streams.alert.{kind}", vital=told, value=number, unit=unit, minutes=minutes or 0)
 

@@ -21,7 +21,7 @@ AT_ONCE = 8
 """Patients that are forecast in one transaction: what was forecast is sent before others are."""
 TICK = 1.0
 """Seconds between two looks at who is silent."""
-USUAL = 2.0
+LONGEST = 2.0
 """Seconds that a batch and the wait for it take at most: what is longer, this program slept or hung."""
 
 
@@ -93,7 +93,7 @@ class Service:
         """One transaction; then, and only then, the messages of it are acknowledged."""
         now, before = self.monitor.clock(), self._awake
         self._awake = now
-        if before is not None and (stall := now - before - int(USUAL * 1000 * speed_of(self.monitor.clock))) > 0:
+        if before is not None and (stall := now - before - int(LONGEST * 1000 * speed_of(self.monitor.clock))) > 0:
             self.monitor.stalls.add(now, stall)
         messages: list[Received] = []
         due = time.monotonic() - self._ticked >= TICK

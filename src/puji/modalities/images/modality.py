@@ -153,7 +153,7 @@ class Images(Modality[Image]):
         self.labels = Labels.restored(state["labels"])
         self.reading = Reading(**state["reading"])
         self.usual = Usual.restored(state["usual"]) if "usual" in state else None
-        # Where that is not told, the images of `usual` are.
+        # The released weights tell neither number: their `usual` counted the held-out images.
         self.held_out = int(state.get("held_out", 0 if self.usual is None else self.usual.n))
         self.learned = int(state.get("learned", self.held_out))
 

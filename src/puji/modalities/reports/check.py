@@ -73,8 +73,8 @@ def _normal(sentence: str) -> tuple[str, ...]:
 @dataclass(frozen=True)
 class Check:
     """Findings by name. ``missing``: given and not stated; ``added``: stated (if only as possible) and not given;
-    ``contradicted``: given, and the text says the opposite, another side or degree,
-    or that the lungs are clear."""
+    ``contradicted``: given, and the text says the opposite, be it in one place only (`DENIED`), another side or degree, or that
+    what it lies in is normal (`NORMAL`)."""
 
     missing: tuple[str, ...] = ()
     added: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """One draft out of several: the one that agrees with the findings and that the others are most like, repaired where it has to be.
 
-Repairing takes away sentences that say what was not found, and puts in sentences of the other drafts that say what is missing;
-where none of them does, a sentence of ours, marked as such. What still does not agree is flagged.
+Repairing takes away sentences that say what was not found, or what the input does not tell (beyond.py), and puts in sentences
+of the other drafts that say what is missing; where none of them does, a sentence of ours, marked as such. What still does not
+agree is flagged.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def drafted(
     sentence. ``language``: that of a sentence of ours; None: the draft's."""
     expected = Expected(given, indication)
     # Of a draft that says nothing else than what the input does not tell, nothing would be left.
-    usable = [number for number, draft in enumerate(drafts) if _told(draft.findings, expected)]
+    usable = [number for number, draft in enumerate(drafts) if _tells(draft.findings, expected)]
     usable = usable or [*range(len(drafts))]
     chosen_of, found = best([drafts[number] for number in usable], expected)
     place = usable[chosen_of]
@@ -143,9 +144,9 @@ def repaired(
     return replace(draft, findings=joined(findings), impression=joined(impression)), frozenset(ours)
 
 
-def _told(text: str, expected: Expected) -> list[str]:
-    """The sentences of a text that say nothing which the input does not tell."""
-    return [one for one in sentences(text) if not beyond(one, expected)]
+def _tells(text: str, expected: Expected) -> bool:
+    """Whether a sentence of a text says nothing that the input does not tell."""
+    return any(not beyond(one, expected) for one in sentences(text))
 
 
 def _pool(drafts: Sequence[Report], expected: Expected) -> list[tuple[str, int]]:

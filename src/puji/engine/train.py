@@ -47,8 +47,8 @@ def train(
     source: str = "",
     on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> Result:
-    """Train ``network`` in place; it ends with the weights that did best on ``validation``, else (or as
-    the settings say) with the last ones.
+    """Train ``network`` in place; it ends with the weights that did best on ``validation``, or with
+    the last ones: without ``validation``, and where `Settings.keep` says so.
 
     ``folder`` receives the log (``log.jsonl``) and the state of the run every `Settings.save_every` seconds; all ranks
     must see it. With ``resume`` a run that was stopped, killed or cut off there goes on where its last state was saved,

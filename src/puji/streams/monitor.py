@@ -87,8 +87,12 @@ class Monitor:
     topic : str
         What all topics begin with: ``<topic>/<patient>/observation`` and ``administration`` come in; forecast, alert and plan
         go out.
+    limits : Limits, optional
+        How much is kept, and what is refused; None: the usual ones.
     planner : Planner, optional
         Asked for plans; None: there are none.
+    simulated : bool
+        Whether the patients are virtual: what goes out says so.
     ages : mapping of str to float
         Years, of the patients of whom they are known: the limits of vital signs are not for children (`vitals.ADULT`).
     """
@@ -105,9 +109,9 @@ class Monitor:
         simulated: bool = False,
         ages: Mapping[str, float] | None = None,
     ) -> None:
-        self.ages = ages or {}
         self.store, self.forecaster, self.clock, self.topic = store, forecaster, clock, topic
         self.limits, self.planner, self.simulated = limits or Limits(), planner, simulated
+        self.ages = ages or {}
         self.stalls = Stalls(int(self.limits.span * 1000))
         self.patients: dict[str, Patient] = {}
         self.counts: Counter[str] = Counter()

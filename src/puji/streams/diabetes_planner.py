@@ -70,6 +70,8 @@ class DiabetesPlanner:
         By patient.
     simulated : bool
         Of virtual patients, who live by UTC; the hour of others is that of this computer's time zone.
+    least : int
+        Logged decisions that have to support what is recommended.
     """
 
     def __init__(

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from puji.modalities.plans.units import MOLAR_MASS
 from puji.units import glucose_unit
 
 ADULT = 16.0
 """Years from which on the limits of vital signs hold: NEWS2 is not for use in children under 16 (Royal College of Physicians,
 2017)."""
-MMOL = 18.0156
-"""mg/dl of glucose in one mmol/l: its molecular weight, 180.156 g/mol (LOINC), by ten."""
+MMOL = float(MOLAR_MASS["glucose"] / 10)
+"""mg/dl of glucose in one mmol/l, 18.0156: LOINC counts with the same molar mass."""
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def advice(setting: Setting, pairs: Sequence[tuple[Considered, Alternative]], st
     told = Advice()
     for one, judged in sorted(pairs, key=lambda pair: pair[1].verdict.outcome == "vetoed"):
         action = setting.actions[one.place]
-        name = action.name.get(current(), action.code)  # type: ignore[call-overload]
+        name = judged.title.get(current(), action.code)
         about = f"{name} ({one.support.cases:,}; {100 * one.support.probability:.2g}%)"
         if judged.verdict.outcome != "allowed":
             effect = translate(f"plans.effect.{'veto' if judged.verdict.outcome == 'vetoed' else 'reduce'}")

@@ -14,7 +14,7 @@ from puji.language import LANGUAGES, Text, translate
 from puji.modalities.plans.conditions import Ask
 from puji.modalities.plans.episode import Episode, returns
 from puji.modalities.plans.evaluation import Evaluation, Logged, evaluate
-from puji.modalities.plans.setting import Setting
+from puji.modalities.plans.setting import Setting, called
 from puji.modalities.plans.units import unit_shown
 from puji.modalities.plans.value import Decisions, Estimates
 from puji.modality import Assessment, Metric
@@ -91,7 +91,7 @@ def drawn(setting: Setting, made: Evaluation, care: Metric) -> list[Figure]:
             panel.invert_yaxis()
             panel.margins(y=0.25)
             panel.grid(axis="y", visible=False)
-            name: str = setting.value.name.get(language, "")  # type: ignore[call-overload]
+            name = called(setting.value.name, language)
             panel.set_xlabel(f"{name}, {unit}" if unit else name)
             pictures[language] = str(figures.drawn(figure, "svg"))
     return [Figure(pictures, Text("plans.assess.figure"), wide=True)]

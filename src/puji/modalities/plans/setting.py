@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +41,12 @@ LARGEST = 20_000_000
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}$")]
 """A code that becomes a token."""
 Title = dict[Literal["en", "zh"], str]
+"""Language -> what people read."""
+
+
+def called(title: Mapping[Any, str], language: str, default: str = "") -> str:
+    """What people read of a `Title` in ``language``; ``default`` where it does not say."""
+    return title.get(language, default)
 
 
 class Prescription(Declared):
@@ -233,8 +239,7 @@ class Setting(Declared):
         if self.discrete or self.codes:
             return translate(f"plans.alike.{'state' if self.discrete else 'codes'}", language)
         first = self.observed[0]
-        name = first.name.get(language, first.column)  # type: ignore[call-overload]
-        return translate("plans.alike.column", language, name=name)
+        return translate("plans.alike.column", language, name=called(first.name, language, first.column))
 
     def observations(self, values: Sequence[float | None]) -> tuple[Observation, ...]:
         """What the ``values`` of the observed columns tell the safety rules about now."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from puji.modalities.plans.diabetes import care
 from puji.modalities.plans.diabetes.doses import ACTIONS, Therapy
 from puji.modalities.plans.diabetes.patients import patients
 from puji.modalities.plans.diabetes.world import seeds_of
-from puji.modalities.plans.pump_log import EVERY, main, read
+from puji.modalities.plans.pump_log import EVERY, answer, main, read, told
 
 HEAD = "subject,time,glucose,insulin,basal,carbohydrate"
 
@@ -75,6 +77,33 @@ def test_an_export_of_simulated_care_is_that_care(simulated, tmp_path, unit, cap
     assert len(told) > 80 and len(wrong) <= 0.1 * len(told), wrong
     costs = np.array([reward for _, code, reward in steps if code])
     assert ((costs >= 0) & (costs <= 0.05)).all() and costs.max() > 0
+
+
+def test_a_week_tells_how_insulin_acts(tmp_path):
+    """In this child it acts three times as strongly as the pump's factor says: all that is told in mg/dl follows."""
+    people = patients(["child#004"])
+    therapy = Therapy.of(people)
+    course, _ = care.lived(people, therapy, seeds_of(4, people, [0]), 8, care.Care(), np.array([True]))
+    first = datetime(2026, 3, 1)
+    rows = [HEAD]
+    for step in range(course.reading.shape[1]):
+        when = first + timedelta(minutes=step * EVERY)
+        bolus, basal = course.bolus[0, step] * EVERY, course.basal[0, step] * 60
+        rows.append(
+            f"p1,{when.isoformat()},{course.reading[0, step]:.4f},{bolus:.4f},{basal:.4f},{course.announced[0, step]:.2f}"
+        )
+    (tmp_path / "export.csv").write_text("\n".join(rows), "utf-8")
+    export = read(tmp_path / "export.csv")[0]["p1"]
+    found = answer(export, therapy)
+    assert found.insulin[0] > 1.7 and found.rise[0] > 1.5 and np.isfinite(found.largest[0])
+    ((_, week, _),) = told({"p1": export}, {"p1": therapy})
+    meals = [step for one in week for step in one.steps if step.values[3] is not None]
+    gram = {round(float(one), 2) for one in course.announced[0] if one > 0}
+    # Carbohydrate is told by what it raises in this child.
+    raised = meals[0].values[3] / (found.rise[0] * therapy.factor[0] / therapy.ratio[0])
+    assert min(abs(raised - one) for one in gram) < 0.05 or raised == pytest.approx(found.largest[0], abs=0.05)
+    few = replace(export, glucose=dict(list(export.glucose.items())[:500]))
+    assert answer(few, therapy).insulin.tolist() == [1.0]
 
 
 def test_it_is_learned_from_and_asked_about(simulated, tmp_path):

@@ -78,7 +78,8 @@ class Settings:
     def therapy(self) -> Therapy:
         """As a pump is set: a batch of one."""
         basal, ratio, factor = np.array([[self.basal / 60], [self.carbohydrate_ratio], [self.correction_factor]])
-        return Therapy.set(basal, ratio, factor, self.response)
+        found = Therapy.set(basal, ratio, factor)
+        return found if self.response is None else found.responding(self.response)
 
 
 def virtual(chosen: Sequence[str], identifiers: Sequence[str]) -> dict[str, Settings]:

@@ -9,6 +9,7 @@ may be empty. ``patients.csv``: the settings of the pumps, as `puji stream --pat
 Columns, actions and rewards are those of simulated care (`diabetes.care.episodes`): a decision every quarter of an hour, told by
 `Calculator.columns`, followed by the action that is nearest to what was given. An episode ends where readings are missing or
 something was done that is none of the setting's actions; the next one begins behind it, under the subject's name and a number.
+An export of a week or more tells how the subject answers to insulin, too, and the pump's settings are mended by it.
 The last step of the last episode is now: its action is open.
 """
 
@@ -30,7 +31,17 @@ from puji.errors import Invalid
 from puji.files import whole
 from puji.language import LANGUAGES, translate, use
 from puji.modalities.plans.diabetes.control import Dose
-from puji.modalities.plans.diabetes.doses import BASAL, CORRECTION, INTERVAL, MEAL, READINGS, Calculator, Therapy
+from puji.modalities.plans.diabetes.doses import (
+    BASAL,
+    CORRECTION,
+    INTERVAL,
+    MEAL,
+    READINGS,
+    Calculator,
+    Response,
+    Therapy,
+)
+from puji.modalities.plans.diabetes.response import response
 from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.setting import load_setting
 from puji.modalities.plans.units import converted, exact
@@ -50,6 +61,8 @@ COLUMNS = {
 """Headings in lower case; "basal" may be missing."""
 APART = 0.35
 """How far what was given may be from an action, as a multiple of what the pump would give; farther, it is none of them."""
+ENOUGH = 7 * 24 * 60 // EVERY
+"""Readings from which on they are asked how the subject answers to insulin: those of a week."""
 NO_BOLUS = 0.05
 """U: less is no bolus."""
 
@@ -223,15 +236,37 @@ def _nearest(known: Mapping[str, float], share: float) -> str:
     return code if abs(known[code] - share) <= APART else ""
 
 
+def answer(told: Export, therapy: Therapy) -> Response:
+    """How one subject answers to insulin and carbohydrate by all that was exported, see `response`, or as is usual where that is
+    too little; ``therapy``: as the pump (of one) is set."""
+    if len(told.glucose) < ENOUGH:
+        return Response.usual(1)
+    first, last = min(told.glucose), max(told.glucose)
+    grid = range(first, last + 1, EVERY)
+    usual = rate = float(therapy.basal[0]) * 60
+    reading, extra = np.full(len(grid), np.nan), np.zeros(len(grid))
+    if before := [minute for minute in told.basal if minute < first]:
+        rate = told.basal[max(before)]
+    for place, minute in enumerate(grid):
+        rate = told.basal.get(minute, rate)
+        reading[place] = told.glucose.get(minute, np.nan)
+        extra[place] = told.insulin[minute] + (rate - usual) * EVERY / 60
+    announced = np.array([float(told.carbohydrate[minute]) for minute in grid])
+    return response(reading[None], extra[None], announced[None], therapy, np.zeros(1, dtype=int), first % 1440)
+
+
 def told(
     exports: Mapping[str, Export], therapies: Mapping[str, Therapy]
 ) -> Iterator[tuple[str, list[Episode], Counter[str]]]:
-    """The episodes of each subject whose pump's settings are known. Raises Invalid where no subject's are."""
+    """The episodes of each subject whose pump's settings are known; what is told in mg/dl follows `answer`. Raises Invalid where
+    no subject's are."""
     if not exports.keys() & therapies.keys():
         raise Invalid("plans.pump.nobody")
     for subject, export in exports.items():
         if subject in therapies:
-            yield (subject, *episodes(subject, export, therapies[subject]))
+            therapy = therapies[subject]
+            own = therapy.responding(answer(export, therapy))
+            yield (subject, *episodes(subject, export, own))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

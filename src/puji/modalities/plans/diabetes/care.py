@@ -150,7 +150,7 @@ def estimated(people: Patients, seed: int, counting: bool = True, care: Care | N
 
 def adjusted(people: Patients, seed: int, counting: bool = True) -> Therapy:
     """The settings of each row as two weeks of the patient's own care would have them, see `estimated`."""
-    return Therapy.of(people, estimated(people, seed, counting))
+    return Therapy.of(people).responding(estimated(people, seed, counting))
 
 
 def episodes(
@@ -171,7 +171,7 @@ def episodes(
     answers = Response.where(
         counting, estimated(everyone, seed + 1, True, care), estimated(everyone, seed + 1, False, care)
     )
-    course, controller = lived(everyone, Therapy.of(everyone, answers), seeds, days, care, counting)
+    course, controller = lived(everyone, Therapy.of(everyone).responding(answers), seeds, days, care, counting)
     n, steps = len(everyone), days * scenario.DAY // INTERVAL
     each = INTERVAL // EVERY
     costs = cost(course.reading).reshape(n, steps, each)

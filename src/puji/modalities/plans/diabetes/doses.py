@@ -41,12 +41,14 @@ HIGH = 150.0
 
 class Response(NamedTuple):
     """How patients answer, each (n,): ``insulin``, how many times as strongly as the pump's factor says it acts; ``rise``, how
-    many times as much carbohydrate raises glucose as factor and ratio say; ``delay`` and ``absorption``, minutes, the time
-    constants of insulin and carbohydrate, see `Pool`; ``noise``, mg/dl, standard deviation of what half hours do beside all
-    that; ``largest``, g, the largest meal that the patient usually announces."""
+    many times as much carbohydrate raises glucose as factor and ratio say; ``need``, how many times the pump's bolus a usual
+    meal needs; ``delay`` and ``absorption``, minutes, the time constants of insulin and carbohydrate, see `Pool`; ``noise``,
+    mg/dl, standard deviation of what half hours do beside all that; ``largest``, g, the largest meal that the patient usually
+    announces."""
 
     insulin: np.ndarray
     rise: np.ndarray
+    need: np.ndarray
     delay: np.ndarray
     absorption: np.ndarray
     noise: np.ndarray
@@ -55,7 +57,7 @@ class Response(NamedTuple):
     @classmethod
     def usual(cls, n: int) -> Response:
         """Of ``n`` patients of whom nothing is known."""
-        told = (1.0, 1.0, INSULIN, CARBOHYDRATE, NOISE, np.inf)
+        told = (1.0, 1.0, 1.0, INSULIN, CARBOHYDRATE, NOISE, np.inf)
         return cls(*(np.full(n, one) for one in told))
 
     def of(self, rows: np.ndarray) -> Response:
@@ -71,28 +73,33 @@ class Response(NamedTuple):
 @dataclass(frozen=True)
 class Therapy:
     """The settings of the pumps of a batch, each (n,): ``basal``, U/min; ``ratio``, g of carbohydrate for each U; ``factor``,
-    mg/dl that a U lowers; the rest as in `Response`."""
+    mg/dl that a U lowers; ``rise``, mg/dl that a g raises; the rest as in `Response`."""
 
     basal: np.ndarray
     ratio: np.ndarray
     factor: np.ndarray
+    rise: np.ndarray
     delay: np.ndarray
     absorption: np.ndarray
     noise: np.ndarray
     largest: np.ndarray
 
     @classmethod
-    def set(cls, basal: np.ndarray, ratio: np.ndarray, factor: np.ndarray, response: Response | None = None) -> Therapy:
-        """Pumps that are set so, of patients who answer by ``response``: ratio and factor are mended by it. None: as is usual."""
-        told = response or Response.usual(len(basal))
-        own = told.delay, told.absorption, told.noise, told.largest
-        return cls(basal, ratio * told.insulin / told.rise, factor * told.insulin, *own)
+    def set(cls, basal: np.ndarray, ratio: np.ndarray, factor: np.ndarray) -> Therapy:
+        """Pumps that are set so, of patients of whom nothing else is known."""
+        usual = Response.usual(len(basal))
+        return cls(basal, ratio, factor, factor / ratio, usual.delay, usual.absorption, usual.noise, usual.largest)
 
     @classmethod
-    def of(cls, patients: Patients, response: Response | None = None) -> Therapy:
-        """As the patients' own tables have them, mended by ``response``."""
-        ratio, factor = patients.column("carbohydrate_ratio"), patients.column("correction_factor")
-        return cls.set(patients.basal, ratio, factor, response)
+    def of(cls, patients: Patients) -> Therapy:
+        """As the patients' own tables have them."""
+        return cls.set(patients.basal, patients.column("carbohydrate_ratio"), patients.column("correction_factor"))
+
+    def responding(self, response: Response) -> Therapy:
+        """Of patients who answer by ``response``: ratio and factor are mended by it."""
+        ratio, factor = self.ratio / response.need, self.factor * response.insulin
+        own = response.delay, response.absorption, response.noise, response.largest
+        return Therapy(self.basal, ratio, factor, self.rise * response.rise, *own)
 
     def __len__(self) -> int:
         return len(self.basal)
@@ -173,7 +180,7 @@ class Calculator:
         what the announced carbohydrate that has yet to act would raise, and what a meal that is announced now would, nan for
         none; and the hour of the day, by the ``minute`` since a midnight."""
         level, trend = self.line()
-        rise = self.therapy.factor / self.therapy.ratio
+        rise = self.therapy.rise
         announced = self.believed(announced)
         meal = self.meal.total * rise
         return np.column_stack(

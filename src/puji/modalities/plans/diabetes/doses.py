@@ -41,14 +41,12 @@ HIGH = 150.0
 
 class Response(NamedTuple):
     """How patients answer, each (n,): ``insulin``, how many times as strongly as the pump's factor says it acts; ``rise``, how
-    many times as much carbohydrate raises glucose as factor and ratio say; ``need``, how many times the pump's bolus a usual
-    meal needs; ``delay`` and ``absorption``, minutes, the time constants of insulin and carbohydrate, see `Pool`; ``noise``,
-    mg/dl, standard deviation of what half hours do beside all that; ``largest``, g, the largest meal that the patient usually
-    announces."""
+    many times as much carbohydrate raises glucose as factor and ratio say; ``delay`` and ``absorption``, minutes, the time
+    constants of insulin and carbohydrate, see `Pool`; ``noise``, mg/dl, standard deviation of what half hours do beside all
+    that; ``largest``, g, the largest meal that the patient usually announces."""
 
     insulin: np.ndarray
     rise: np.ndarray
-    need: np.ndarray
     delay: np.ndarray
     absorption: np.ndarray
     noise: np.ndarray
@@ -57,7 +55,7 @@ class Response(NamedTuple):
     @classmethod
     def usual(cls, n: int) -> Response:
         """Of ``n`` patients of whom nothing is known."""
-        told = (1.0, 1.0, 1.0, INSULIN, CARBOHYDRATE, NOISE, np.inf)
+        told = (1.0, 1.0, INSULIN, CARBOHYDRATE, NOISE, np.inf)
         return cls(*(np.full(n, one) for one in told))
 
     def of(self, rows: np.ndarray) -> Response:
@@ -73,12 +71,11 @@ class Response(NamedTuple):
 @dataclass(frozen=True)
 class Therapy:
     """The settings of the pumps of a batch, each (n,): ``basal``, U/min; ``ratio``, g of carbohydrate for each U; ``factor``,
-    mg/dl that a U lowers; ``rise``, mg/dl that a g raises; the rest as in `Response`."""
+    mg/dl that a U lowers; the rest as in `Response`."""
 
     basal: np.ndarray
     ratio: np.ndarray
     factor: np.ndarray
-    rise: np.ndarray
     delay: np.ndarray
     absorption: np.ndarray
     noise: np.ndarray
@@ -88,7 +85,7 @@ class Therapy:
     def set(cls, basal: np.ndarray, ratio: np.ndarray, factor: np.ndarray) -> Therapy:
         """Pumps that are set so, of patients of whom nothing else is known."""
         usual = Response.usual(len(basal))
-        return cls(basal, ratio, factor, factor / ratio, usual.delay, usual.absorption, usual.noise, usual.largest)
+        return cls(basal, ratio, factor, usual.delay, usual.absorption, usual.noise, usual.largest)
 
     @classmethod
     def of(cls, patients: Patients) -> Therapy:
@@ -97,9 +94,9 @@ class Therapy:
 
     def responding(self, response: Response) -> Therapy:
         """Of patients who answer by ``response``: ratio and factor are mended by it."""
-        ratio, factor = self.ratio / response.need, self.factor * response.insulin
+        ratio, factor = self.ratio * response.insulin / response.rise, self.factor * response.insulin
         own = response.delay, response.absorption, response.noise, response.largest
-        return Therapy(self.basal, ratio, factor, self.rise * response.rise, *own)
+        return Therapy(self.basal, ratio, factor, *own)
 
     def __len__(self) -> int:
         return len(self.basal)
@@ -180,7 +177,7 @@ class Calculator:
         what the announced carbohydrate that has yet to act would raise, and what a meal that is announced now would, nan for
         none; and the hour of the day, by the ``minute`` since a midnight."""
         level, trend = self.line()
-        rise = self.therapy.rise
+        rise = self.therapy.factor / self.therapy.ratio
         announced = self.believed(announced)
         meal = self.meal.total * rise
         return np.column_stack(

@@ -7,10 +7,8 @@ it belongs, and by noise:
 
 What acts when is a matter of two time constants (`doses.Pool`). For each pair of a grid a line is laid through all such half
 hours, with a normal prior around 1 on the two multiples; the pair and its line are taken that are the most likely a posteriori,
-with log-normal priors around what is usual. By that line the bolus for a usual meal is found after which glucose falls at most
-`FALL` below where it began: where meals act fast and insulin slowly, that is less than what the meal raises. Of who announces no
-meals the nights are taken alone, when nobody eats. Half hours near low glucose are left out: what people eat against it is told
-to no pump.
+with log-normal priors around what is usual. Of who announces no meals the nights are taken alone, when nobody eats. Half hours
+near low glucose are left out: what people eat against it is told to no pump.
 """
 
 from __future__ import annotations
@@ -33,10 +31,6 @@ SPREAD = (0.35, 0.5)
 """Standard deviations of the logarithms of the time constants of insulin and carbohydrate, around the usual ones."""
 INSULINS, CARBOHYDRATES = (35.0, 45.0, 55.0, 70.0, 85.0, 105.0, 130.0), (25.0, 40.0, 60.0)
 """Minutes: the time constants that are tried."""
-FALL, MEAL, HOURS = 30.0, 60.0, 8
-"""mg/dl, g and hours: how far glucose may fall below where it began, after which meal, and how long that is followed."""
-NEEDS, BACK = (0.4, 2.0), (0.7, 0.99)
-"""What is believed of the needed multiple of a bolus, and of the share of a deviation of glucose that half an hour leaves."""
 LARGE, MEALS = 0.9, 10
 """The share of a patient's announced meals that are not larger than the largest usual one, and of how many that is told."""
 BOUNDS, RISES = (0.7, 4.0), (0.5, 4.0)
@@ -75,7 +69,7 @@ def response(
         )
     ]
     count = int(patient.max()) + 1
-    insulin, rise, need, delay, absorption, noise, largest = Response.usual(count)
+    insulin, rise, delay, absorption, noise, largest = Response.usual(count)
     for number in range(count):
         rows = patient == number
         one = kept[rows]
@@ -92,43 +86,20 @@ def response(
                 line, off, rest = _line(np.column_stack(known), change[rows][one])
                 if off + surprise < least:
                     least = off + surprise
-                    back, insulin[number], rise[number] = line
+                    insulin[number], rise[number] = line
                     delay[number], absorption[number], noise[number] = tau, eating, rest
-        insulin[number] = np.clip(insulin[number], *BOUNDS)
-        rise[number] = np.clip(rise[number], *RISES)
-        if len(meals):
-            first = int(np.flatnonzero(rows)[0])
-            unit = therapy.factor[first] / therapy.ratio[first] * MEAL
-            left = float(np.clip(1 + back, *BACK))
-            need[number] = _need(unit * insulin[number], unit * rise[number], delay[number], absorption[number], left)
-    return Response(insulin, rise, need, delay, absorption, noise, largest)
-
-
-def _need(lowers: float, raises: float, delay: float, absorption: float, left: float) -> float:
-    """The multiple of a bolus after which glucose falls at most `FALL` below where it began. ``lowers``: mg/dl that the bolus
-    lowers in all; ``raises``: its meal; ``delay``, ``absorption``: minutes, see `Pool`; ``left``: of a deviation after half an
-    hour."""
-    steps = 60 * HOURS // MINUTES
-    pool = Pool(np.array([delay, absorption]))
-    course = np.zeros((steps + 1, 2))
-    for step in range(steps):
-        acted = pool.take(np.full(2, float(step == 0)), MINUTES)
-        course[step + 1] = course[step] * left ** (MINUTES / 30) + acted
-    tried = np.linspace(*NEEDS, 81)
-    lowest = (raises * course[:, 1, None] - lowers * course[:, 0, None] * tried).min(axis=0)
-    return float(np.interp(FALL, -lowest, tried))
+    return Response(np.clip(insulin, *BOUNDS), np.clip(rise, *RISES), delay, absorption, noise, largest)
 
 
 def _line(known: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """What glucose does by itself and the two multiples, of a line through ``change``, (half hours,); twice its negative log
-    posterior; and the standard deviation of what it leaves. ``known``: (half hours, 4). Half hours overlap: one in three
-    counts."""
+    """The two multiples of a line through ``change``, (half hours,), twice its negative log posterior, and the standard
+    deviation of what it leaves; ``known``: (half hours, 4). Half hours overlap: one in three counts."""
     usual = np.array([0.0, 0.0, 1.0, 1.0])
     precision = np.diag([0.0, 0.0, *(1 / np.square(PRIOR))]) * NOISE**2
     off = np.linalg.lstsq(known.T @ known + precision, known.T @ (change - known @ usual), rcond=None)[0]
     rest = change - known @ (usual + off)
     told = rest @ rest / NOISE**2 / 3 + np.square(off[2:] / PRIOR).sum()
-    return (usual + off)[1:], float(told), float(rest.std())
+    return (usual + off)[2:], float(told), float(rest.std())
 
 
 def _acting(came: np.ndarray, tau: float, at: np.ndarray) -> np.ndarray:

@@ -146,6 +146,19 @@ def test_side_and_degree_may_stand_before_a_chinese_name():
     assert tags.parsed("左手")[0].name == "左手"  # no finding that is known
 
 
+def test_state_side_and_degree_may_stand_before_a_name_in_either_language():
+    assert tags.parsed("small left pleural effusion") == (Given("pleural effusion", ("small", "left")),)
+    for text in ("No pneumothorax", "未见气胸", "无气胸", "pneumothorax (未见)"):
+        assert tags.parsed(text) == (Given("pneumothorax", (), "absent"),), text
+    assert tags.parsed("疑似肺炎; possible mass") == (
+        Given("pneumonia", (), "uncertain"),
+        Given("mass", (), "uncertain"),
+    )
+    with pytest.raises(Invalid) as refused:
+        tags.parsed("pneumothorax; no pneumothorax")
+    assert refused.value.reason == "reports.contradictory"
+
+
 def test_a_machine_with_two_probabilities_of_one_finding_is_refused():
     with pytest.raises(Invalid) as refused:
         tags.from_machine("pneumonia=0.9; 肺炎=0.3")

@@ -67,14 +67,27 @@ QUALIFIERS_ZH = {
     "两侧": "bilateral",
 }
 """Sides, sites and degrees as Chinese reports have them. Of several with one meaning people are shown the first."""
-_BEFORE_ZH = sorted(QUALIFIERS_ZH, key=len, reverse=True)  # "左侧" is tried before "左"
+_CHINESE = {**QUALIFIERS_ZH, **STATES_ZH}
+_BEFORE = sorted(
+    (*_CHINESE, *(f"{one} " for one in (*QUALIFIERS_ZH.values(), *SAME, *STATE_WORDS) if one.isascii())),
+    key=len,
+    reverse=True,
+)
+"""What may stand before a name, the longest first; an English word ends with its space."""
 STATES_ZH: dict[str, State] = {
     "有": "present",
     "无": "absent",
+    "未见": "absent",
     "疑似": "uncertain",
     "可疑": "uncertain",
     "可能": "uncertain",
 }
+STATE_WORDS: dict[str, State] = {
+    **STATES_ZH,
+    **dict.fromkeys(("no", "without"), "absent"),
+    **dict.fromkeys(("possible", "suspected"), "uncertain"),
+}
+"""What tells a state before the name of a finding, or behind it."""
 SIDES = {"left": {"left"}, "right": {"right"}, "bilateral": {"left", "right"}, "lingula": {"left"}}
 """What tells a side: the lingula is a part of the left lung."""
 SIDE = re.compile(
@@ -148,8 +161,8 @@ def says_normal(text: str) -> bool:
 def parsed(text: str) -> tuple[Given, ...]:
     """Findings as a person writes them, separated by semicolons or line breaks.
 
-    "normal" is none; side, site and degree may stand before a Chinese name ("左侧少量胸腔积液"). Raises Invalid for one that is
-    not understood at all, and for one that is told in ways that exclude each other.
+    "normal" is none; state, side, site and degree may stand before a name ("左侧少量胸腔积液", "no pleural effusion"). Raises
+    Invalid for one that is not understood at all, and for one that is told in ways that exclude each other.
     """
     found: list[Given] = []
     for part in _parts(text):
@@ -161,7 +174,7 @@ def parsed(text: str) -> tuple[Given, ...]:
         if known not in findings() and known not in _mesh() and not known.replace(" ", "").isalnum():
             raise Invalid("reports.tag", source="--findings", tag=name[:40])
         # "pneumothorax/absent" tells a state, as "pneumothorax (absent)" does.
-        said = [STATES_ZH.get(one.lower(), one.lower()) for one in (*before, *qualifiers)]
+        said = [STATE_WORDS.get(one.lower(), one.lower()) for one in (*before, *qualifiers)]
         state = next((one for one in said if one in STATES), state)
         found.append(Given(known, tuple(_qualifier(one) for one in said if one and one not in STATES), state))
     check_given(found)
@@ -169,14 +182,14 @@ def parsed(text: str) -> tuple[Given, ...]:
 
 
 def _named(text: str) -> tuple[str, list[str]]:
-    """The finding that a text names, and what stands before its Chinese name; the text itself where none is known by it."""
-    rest, before = text, list[str]()
-    while canonical(rest) == rest and rest not in findings():
-        first = next((one for one in _BEFORE_ZH if rest.startswith(one) and rest != one), None)
+    """The finding that a text names, and what stands before its name; the text itself where none is known by it."""
+    rest, before = text.lower(), list[str]()
+    while canonical(rest) == rest and rest not in findings() and rest not in _mesh():
+        first = next((one for one in _BEFORE if rest.startswith(one) and rest != one), None)
         if first is None:
             return text.lower(), []
-        rest = rest.removeprefix(first)
-        before.append(first)
+        rest = rest.removeprefix(first).lstrip()
+        before.append(first.strip())
     return canonical(rest).lower(), before
 
 

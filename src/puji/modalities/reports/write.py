@@ -228,7 +228,7 @@ def sections_of(report: Report) -> list[Section]:
         note = {language: translate("reports.text.machine", language) for language in LANGUAGES}
     if rows:
         parts.append(Section(Text("reports.page.given"), Spoken(**note), (), rows, _columns("finding", "by", "rules")))
-    simple = {language: " ".join(plain(report, language)) for language in LANGUAGES}
+    simple = {language: ("" if language == "zh" else " ").join(plain(report, language)) for language in LANGUAGES}
     parts.append(Section(Text("reports.page.plain"), Spoken(**simple)))
     return parts
 

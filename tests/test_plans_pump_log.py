@@ -121,7 +121,7 @@ def test_gaps_and_what_is_no_action_end_an_episode(simulated, tmp_path):
     rows = exported(course).split("\n")
     gap = [row for row in rows if not "T06:00" <= row.split(",")[1][10:16] <= "T07:00"]
     code, found = converted(tmp_path, "\n".join(gap), therapy)
-    assert code == 0 and len(found) > 1 and found[1]["subject"].startswith("p1/")
+    assert code == 0 and len(found) > 1 and {one["subject"] for one in found} == {"p1"}
     hours = {step[0][4] for one in found for step in one["steps"]}
     assert 5 in hours and 6 not in hours and 8 in hours
     # Ten units without a meal, while the calculator says none.
@@ -156,3 +156,69 @@ def test_an_export_in_gbk_is_read(simulated, tmp_path):
     text = exported(course, head="患者编号,时间,葡萄糖,大剂量,基础率,碳水")
     code, found = converted(tmp_path, text, therapy, encoding="gbk")
     assert code == 0 and found
+
+
+PUMP = Therapy.set(np.array([1 / 60]), np.array([10.0]), np.array([40.0]))
+
+
+def day(*changes, start="08:00", n=60):
+    """Readings of five hours, in the rows of which ``changes`` (time -> row) stand something else."""
+    hour, minute = map(int, start.split(":"))
+    found = [HEAD]
+    for place in range(n):
+        time = f"2026-03-01T{hour + (minute + 5 * place) // 60:02}:{(minute + 5 * place) % 60:02}"
+        found.append(dict(changes).get(time[11:], f"p1,{time},{140 + place % 7},,1.0,"))
+    return "\n".join(found)
+
+
+def meals(found):
+    return [step[0][3] for one in found for step in one["steps"] if step[0][3] is not None]
+
+
+def test_a_row_that_stands_there_twice_is_one_dose(tmp_path, capsys):
+    text = day(("09:00", "p1,2026-03-01T09:00,140,4,1.0,40"))
+    _, once = converted(tmp_path, text, PUMP)
+    _, twice = converted(tmp_path, text + "\n" + text.split("\n", 1)[1], PUMP, "--language", "en")
+    assert meals(once) == [160.0] and twice == once and "1 rows refused" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dose", ["4u", "300", "-1", "1e308", "nan"])
+def test_after_a_dose_that_cannot_be_read_nothing_is_decided(tmp_path, dose):
+    code, found = converted(tmp_path, day(("09:00", f"p1,2026-03-01T09:00,140,{dose},1.0,"), n=110), PUMP)
+    told = [step[0][4] for one in found for step in one["steps"]]
+    assert code == 0 and set(told) == {8, 14, 15, 16, 17}
+
+
+def test_a_reading_that_cannot_be_read_leaves_what_was_given(tmp_path):
+    _, found = converted(tmp_path, day(("09:00", "p1,2026-03-01T09:00,Low,4,1.0,40")), PUMP)
+    assert len(found) == 2 and found[1]["steps"][0][0][2] > 100  # the meal is still to act
+
+
+def test_what_a_slip_of_the_pump_puts_on_board_is_told_to_nobody(tmp_path):
+    _, found = converted(tmp_path, day(("09:00", "p1,2026-03-01T09:00,140,99,1.0,"), n=110), PUMP)
+    assert found and all(step[0][1] >= -1000 for one in found for step in one["steps"])
+
+
+def test_times_are_those_of_the_wall(tmp_path, capsys):
+    excel = day().replace("2026-03-01T0", "2026/3/1 ").replace("2026-03-01T", "2026/3/1 ")
+    assert converted(tmp_path, excel, PUMP) == converted(tmp_path, day(), PUMP)
+    for wrong in ("2026-03-01", "2026-03-01T08:05Z", "2026-03-01T08:05+08:00", "1970-01-01T00:00", "2026-02-30T08:05"):
+        (tmp_path / "export.csv").write_text(f"{HEAD}\np1,{wrong},140,,,", "utf-8")
+        assert [one.reason for one in read(tmp_path / "export.csv")[1]] == ["plans.pump.time"], wrong
+    # A clock that was set years later: the years between are not walked through.
+    capsys.readouterr()
+    code, found = converted(tmp_path, day() + "\np1,2001-01-01T00:00,140,,,", PUMP)
+    assert code == 0 and found == converted(tmp_path, day(), PUMP)[1]
+
+
+def test_a_long_stretch_is_cut_where_an_episode_may_be_no_longer(tmp_path, monkeypatch):
+    monkeypatch.setattr("puji.modalities.plans.pump_log.LONGEST", 7)
+    _, found = converted(tmp_path, day(), PUMP)
+    assert [len(one["steps"]) for one in found] == [7, 7, 5]
+
+
+def test_the_export_is_not_written_over(tmp_path, capsys):
+    code, _ = converted(tmp_path, day(), PUMP)
+    export = tmp_path / "export.csv"
+    code = main([str(export), "--patients", str(tmp_path / "patients.csv"), "--out", str(export), "--language", "zh"])
+    assert code == 1 and "--out" in capsys.readouterr().err and export.read_text("utf-8") == day()

@@ -2,14 +2,16 @@
 
     python -m puji.modalities.plans.pump_log export.csv --patients patients.csv --out care.jsonl
 
-``export.csv`` has the columns subject, time (2026-03-01T08:05, local), glucose (mg/dl, or mmol/l with ``--unit mmol/L``),
-insulin (U, a bolus), basal (U/h, from then on; without the column the patient's own rate), carbohydrate (g, as announced); cells
-may be empty. ``patients.csv``: the settings of the pumps, as `puji stream --patients` has them.
+``export.csv`` has the columns subject, time (2026-03-01T08:05 or 2026/3/1 8:05, by the clock on the wall, without a zone),
+glucose (mg/dl, or mmol/l with ``--unit mmol/L``), insulin (U, a bolus), basal (U/h, from then on; without the column the
+patient's own rate), carbohydrate (g, as announced); cells may be empty. ``patients.csv``: the settings of the pumps, as
+`puji stream --patients` has them.
 
 Columns, actions and rewards are those of simulated care (`diabetes.care.episodes`): a decision every quarter of an hour, told by
 `Calculator.columns`, followed by the action that is nearest to what was given. An episode ends where readings are missing or
-something was done that is none of the setting's actions; the next one begins behind it, under the subject's name and a number.
-An export of a week or more tells how the subject answers to insulin, too, and the pump's settings are mended by it.
+something was done that is none of the setting's actions; the next one begins behind it. A row whose dose cannot be read makes
+unknown what is on board: for `FORGOTTEN` minutes nothing is decided. A row that stands there twice counts once. An export of a
+week or more tells how the subject answers to insulin, too, and the pump's settings are mended by it.
 The last step of the last episode is now: its action is open.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,10 +45,11 @@ from puji.modalities.plans.diabetes.doses import (
     Therapy,
 )
 from puji.modalities.plans.diabetes.response import response
-from puji.modalities.plans.episode import Episode, Step
-from puji.modalities.plans.setting import load_setting
+from puji.modalities.plans.episode import LONGEST, Episode, Step
+from puji.modalities.plans.setting import Setting, load_setting
 from puji.modalities.plans.units import converted, exact
 from puji.sources import cells, column
+from puji.streams import vitals
 from puji.text import lines
 
 EVERY = 5
@@ -59,6 +63,13 @@ COLUMNS = {
     "carbohydrate": ("carbohydrate", "carbs", "碳水", "碳水化合物"),
 }
 """Headings in lower case; "basal" may be missing."""
+DOSES = {"insulin": vitals.BOLUS, "basal": vitals.BASAL, "carbohydrate": vitals.CARBOHYDRATE}
+TIME = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})[T ]+(\d{1,2}):(\d{2})(?::\d{2}(?:\.\d*)?)?")
+"""A date alone tells no time, and what a zone means for the hour of the day nobody knows: both are refused."""
+FORGOTTEN = 300
+"""Minutes after which of a bolus, by the usual time constant, less than 3 % is on board."""
+YEARS = range(2000, 2100)
+"""Others are those of a device whose clock was never set."""
 APART = 0.35
 """How far what was given may be from an action, as a multiple of what the pump would give; farther, it is none of them."""
 ENOUGH = 7 * 24 * 60 // EVERY
@@ -75,6 +86,8 @@ class Export:
     insulin: Counter[int] = field(default_factory=Counter)
     basal: dict[int, float] = field(default_factory=dict)
     carbohydrate: Counter[int] = field(default_factory=Counter)
+    unknown: set[int] = field(default_factory=set)
+    """When a dose was told that could not be read."""
 
 
 def read(path: Path, unit: str = "mg/dL") -> tuple[dict[str, Export], list[Invalid]]:
@@ -87,6 +100,7 @@ def read(path: Path, unit: str = "mg/dL") -> tuple[dict[str, Export], list[Inval
     found: dict[str, Export] = {}
     refused: list[Invalid] = []
     places: Mapping[str, int] | None = None
+    doses: set[int] = set()
     separator = ","
     for told in lines(path):
         if isinstance(told, Invalid):
@@ -101,26 +115,35 @@ def read(path: Path, unit: str = "mg/dL") -> tuple[dict[str, Export], list[Inval
             continue
         parts = cells(text, separator)
         cell = {name: parts[place].strip() if place < len(parts) else "" for name, place in places.items()}
+        minute = None
         try:
             if not cell["subject"]:
                 raise Invalid("plans.read.no_subject")
             minute = _minute(cell["time"])
-            numbers = {
-                name: _number(name, cell.get(name, "")) for name in ("glucose", "insulin", "basal", "carbohydrate")
-            }
-            if (value := numbers["glucose"]) is not None:
-                numbers["glucose"] = float(converted(exact(value), unit, "mg/dL", "glucose"))
-                glucose.check(numbers["glucose"])
+            insulin, basal, carbohydrate = (_dose(name, cell.get(name, "")) for name in DOSES)
+            # Joined exports overlap; a hash is enough to know a row by.
+            row = hash((cell["subject"], cell["time"], insulin, basal, carbohydrate))
+            if insulin or carbohydrate:
+                if row in doses:
+                    raise Invalid("plans.pump.twice")
+                doses.add(row)
         except Invalid as refusal:
             refused.append(refusal.at(str(path), line))
+            if minute is not None and refusal.reason != "plans.pump.twice":
+                found.setdefault(cell["subject"], Export()).unknown.add(minute)
             continue
         export = found.setdefault(cell["subject"], Export())
-        if numbers["glucose"] is not None:
-            export.glucose[minute] = numbers["glucose"]
-        if numbers["basal"] is not None:
-            export.basal[minute] = numbers["basal"]
-        export.insulin[minute] += numbers["insulin"] or 0.0  # type: ignore[assignment]
-        export.carbohydrate[minute] += numbers["carbohydrate"] or 0.0  # type: ignore[assignment]
+        export.insulin[minute] += insulin or 0.0  # type: ignore[assignment]
+        export.carbohydrate[minute] += carbohydrate or 0.0  # type: ignore[assignment]
+        if basal is not None:
+            export.basal[minute] = basal
+        try:
+            if (value := _number(cell["glucose"])) is not None:
+                value = float(converted(exact(value), unit, "mg/dL", "glucose"))
+                glucose.check(value)
+                export.glucose[minute] = value
+        except Invalid as refusal:  # what was given is as it was
+            refused.append(refusal.at(str(path), line))
     return found, refused
 
 
@@ -134,22 +157,33 @@ def _places(names: Sequence[str], path: Path, line: int) -> dict[str, int]:
 
 def _minute(text: str) -> int:
     """Minutes since the beginning of the year 1, of the grid."""
+    told = TIME.fullmatch(text)
     try:
-        when = datetime.fromisoformat(text.replace("/", "-"))
-    except ValueError as error:
-        raise Invalid("plans.read.step", value=text[:40]) from error
+        when = datetime(*map(int, told.groups())) if told else None  # type: ignore[arg-type]
+    except ValueError:
+        when = None
+    if when is None or when.year not in YEARS:
+        raise Invalid("plans.pump.time", value=text[:40])
     return (when.toordinal() * 1440 + when.hour * 60 + when.minute) // EVERY * EVERY
 
 
-def _number(name: str, text: str) -> float | None:
+def _number(text: str) -> float | None:
     if not text:
         return None
     try:
         found = float(text)
     except ValueError as error:
         raise Invalid("plans.episode.number", value=text[:40]) from error
-    if not math.isfinite(found) or (found < 0 and name != "glucose"):
+    if not math.isfinite(found):
         raise Invalid("plans.episode.number", value=text[:40])
+    return found
+
+
+def _dose(name: str, text: str) -> float | None:
+    found, vital = _number(text), DOSES[name]
+    if found is not None and not vital.least <= found <= vital.most:
+        limits: dict[str, Any] = {"low": f"{vital.least:g}", "high": f"{vital.most:g}", "unit": f" {vital.unit}"}
+        raise Invalid("plans.episode.limits", where="", column=name, value=f"{found:g}", hint="", **limits)
     return found
 
 
@@ -167,19 +201,29 @@ def episodes(subject: str, told: Export, therapy: Therapy) -> tuple[list[Episode
 
     def close(reason: str) -> None:
         if steps:
-            name = subject if not found else f"{subject}/{len(found) + 1}"
-            found.append(Episode(name, tuple(steps), "continues" if steps[-1].action else "", (kind,)))
+            found.append(Episode(subject, tuple(steps), "continues" if steps[-1].action else "", (kind,)))
             why[reason] += 1
             steps.clear()
 
     calculator, rate = Calculator(therapy), float(therapy.basal[0]) * 60
     last = max(told.glucose, default=0)
-    for quarter in range(min(times, default=0) // INTERVAL * INTERVAL, last + 1, INTERVAL):
+    unknown = {
+        quarter
+        for minute in told.unknown
+        for quarter in range(minute // INTERVAL * INTERVAL, minute + FORGOTTEN, INTERVAL)
+    }
+    before = 0
+    for quarter in _quarters(times, last):
+        if quarter > before + INTERVAL:
+            close("gap")
+            calculator = Calculator(therapy)
+        before = quarter
         grid = range(quarter, quarter + INTERVAL, EVERY)
         announced = float(sum(told.carbohydrate[minute] for minute in grid))
         bolus = float(sum(told.insulin[minute] for minute in grid))
         _take(calculator, told.glucose.get(quarter))
         decided = calculator.readings.shape[1] == READINGS or (bool(steps) and calculator.readings.shape[1] > 0)
+        decided = decided and quarter not in unknown
         values: tuple[float | None, ...] = ()
         code = ""
         if decided:
@@ -194,20 +238,43 @@ def episodes(subject: str, told: Export, therapy: Therapy) -> tuple[list[Episode
             given = Dose(np.array([rate / 60]), np.array([told.insulin[minute] / EVERY]))
             calculator.gave(given, np.array([float(told.carbohydrate[minute])]), EVERY)
         if not decided:
-            close("gap")
+            close("other" if quarter in unknown else "gap")
             continue
-        if quarter + INTERVAL > last:
+        if quarter + INTERVAL > last and _possible(setting, values):
             steps.append(Step("", values))  # now: what followed is not known yet
             close("end")
             continue
         after = [told.glucose[minute + EVERY] for minute in grid if minute + EVERY in told.glucose]
-        if not code or not after:
+        if not code or not after or not _possible(setting, values):
             close("other" if after else "gap")
             continue
         reward = (1 - setting.value.discount) * float(cost(np.array(after)).mean())
         steps.append(Step("", values, code, round(reward, 6)))
+        if len(steps) == LONGEST:
+            close("end")
     close("gap")
     return found, why
+
+
+def _possible(setting: Setting, values: Sequence[float | None]) -> bool:
+    """Whether the setting's columns can have these values: a slip of the pump may have put a hundred units on board."""
+    try:
+        for one, value in zip(setting.observed, values, strict=True):
+            one.check(value)
+    except Invalid:
+        return False
+    return True
+
+
+def _quarters(times: Sequence[int], last: int) -> Iterator[int]:
+    """The quarters of an hour from the first to that of ``last`` (minutes): not those of which for a day nothing is told."""
+    place: int | None = None
+    for time in sorted(time for time in set(times) if time <= last):
+        quarter = time // INTERVAL * INTERVAL
+        place = quarter if place is None or quarter - place > 1440 else place
+        while place <= quarter:
+            yield place
+            place += INTERVAL
 
 
 def _take(calculator: Calculator, reading: float | None) -> None:
@@ -283,9 +350,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         people, wrong = settings.read(asked.patients)
+        if asked.out.exists() and asked.out.samefile(asked.export):
+            raise Invalid("plans.pump.over", source=str(asked.out))
         exports, refused = read(asked.export, asked.unit)
         for refusal in [*wrong, *refused][:20]:
             print(refusal.message(), file=sys.stderr)
+        if not exports:
+            raise Invalid("read.nothing", source=str(asked.export))
         total: Counter[str] = Counter()
         with whole(asked.out) as temporary, temporary.open("w", encoding="utf-8") as stream:
             for _, made, why in told(exports, {name: one.therapy for name, one in people.items()}):

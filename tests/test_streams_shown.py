@@ -111,8 +111,41 @@ def test_a_service_knows_how_long_it_slept(tmp_path, speed):
     service._ticked = 0.0
     service._batch([])
     assert flags(one) == []
-    assert [round(length / speed / 1000) for _, length in one.stalls.told] == [3598]
+    usual = min(2 * speed, 300)
+    assert [round(length / 1000) for _, length in one.stalls.told] == [3600 * speed - usual]
     assert Fast(300.0).speed == 300.0
+
+
+def test_virtual_patients_who_live_fast_are_not_silent_when_the_program_is_stopped(tmp_path):
+    """Three seconds, at six hundred times: half an hour."""
+    clock = Hands()
+    clock.speed = 600.0
+    one = monitor(tmp_path, clock)
+    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    service = Service(Quiet(), one)
+    service._batch([])
+    clock.now += 30 * MINUTE
+    service._ticked = 0.0
+    service._batch([])
+    assert flags(one) == []
+
+
+def test_a_clock_that_was_set_ahead_and_back_hides_no_silence(tmp_path):
+    clock = Hands()
+    one = monitor(tmp_path, clock)
+    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    service = Service(Quiet(), one)
+    service._batch([])
+    for jump in (60 * MINUTE, -60 * MINUTE):
+        clock.now += jump
+        service._ticked = 0.0
+        service._batch([])
+    for _ in range(16 * 60):
+        clock.now += MINUTE // 60
+        service._batch([])
+    service._ticked = 0.0
+    service._batch([])
+    assert flags(one) == [("glucose-stale", "active")]
 
 
 # -- children ------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,10 @@ class Stalls:
         """One of ``length`` milliseconds that is over ``now``."""
         self.told = [(end, time) for end, time in self.told if end > now - self.reach] + [(now, length)]
 
+    def back(self, now: int) -> None:
+        """The clock was set back to ``now``: what seemed to end later was the clock, set ahead before, and no stall."""
+        self.told = [(end, time) for end, time in self.told if end <= now]
+
     def since(self, time: int) -> int:
         """How many milliseconds of all that were over after ``time``."""
         return sum(length for end, length in self.told if end > time)

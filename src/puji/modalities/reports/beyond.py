@@ -49,12 +49,12 @@ LARGE = re.compile(r"\b(?:large|size?able|significant|gross|massive|substantial|
 """What leaves a small one possible where it is denied."""
 
 
-def _said(pattern: re.Pattern[str]) -> Callable[[str, Expected], bool]:
+def said(pattern: re.Pattern[str]) -> Callable[[str, Expected], bool]:
     """Whether a sentence holds words of a kind that are nowhere in the input."""
     return lambda sentence, expected: bool(pattern.search(sentence)) and not pattern.search(expected.words)
 
 
-def _given(sentence: str, expected: Expected) -> Iterator[tuple[Mention, list[Given]]]:
+def given_in(sentence: str, expected: Expected) -> Iterator[tuple[Mention, list[Given]]]:
     """The mentions of findings of the input, each with what the input says of it."""
     for one in mentions(sentence):
         told = [
@@ -68,13 +68,13 @@ def _given(sentence: str, expected: Expected) -> Iterator[tuple[Mention, list[Gi
 
 
 def _softened(sentence: str, expected: Expected) -> bool:
-    found = [told for one, told in _given(sentence, expected) if one.state != "absent"]
+    found = [told for one, told in given_in(sentence, expected) if one.state != "absent"]
     doubted = any(one.state == "uncertain" for told in found for one in told)
     return bool(found) and not doubted and bool(DOUBT.search(sentence))
 
 
 def _placed(sentence: str, expected: Expected) -> bool:
-    for one, told in _given(sentence, expected):
+    for one, told in given_in(sentence, expected):
         sides = {side for other in told for side in sides_of(other.qualifiers)}
         near = sides_of(qualifiers_near(sentence, one))
         if one.state != "absent" and len(near) == 1 and not near <= sides:
@@ -85,13 +85,13 @@ def _placed(sentence: str, expected: Expected) -> bool:
 def _weakened(sentence: str, expected: Expected) -> bool:
     return any(
         one.state == "absent" and all(other.state == "absent" for other in told) and LARGE.search(within(sentence, one))
-        for one, told in _given(sentence, expected)
+        for one, told in given_in(sentence, expected)
     )
 
 
 KINDS: Mapping[str, Callable[[str, Expected], bool]] = {
-    "surgery": _said(SURGERY),
-    "comparison": _said(COMPARISON),
+    "surgery": said(SURGERY),
+    "comparison": said(COMPARISON),
     "doubt": _softened,
     "side": _placed,
     "weakened": _weakened,

@@ -17,6 +17,7 @@ from puji.modalities.reports.beyond import beyond
 from puji.modalities.reports.check import Check, Expected
 from puji.modalities.reports.labeller import mentions
 from puji.modalities.reports.metrics import consensus
+from puji.modalities.reports.notes import notes
 from puji.modalities.reports.phrases import phrase
 from puji.modalities.reports.report import Given, Line, Report
 from puji.modalities.reports.tags import named_by, qualifiers_near
@@ -114,9 +115,13 @@ def numbered(told: Sequence[str]) -> list[str]:
 
 
 def lines(report: Report, expected: Expected, ours: Iterable[str] = ()) -> tuple[Line, ...]:
-    """What caused each sentence of both sections, by the rules; and whether it is ours."""
+    """What caused each sentence of both sections, by the rules; whether it is ours; and its `notes`."""
     told = [*sentences(report.findings), *sentences(report.impression)]
-    return tuple(Line(expected.causes(one), (OURS,) if one in ours else ()) for one in told)
+    noted = notes(told, expected)
+    return tuple(
+        Line(expected.causes(one), (OURS, *kinds) if one in ours else kinds)
+        for one, kinds in zip(told, noted, strict=True)
+    )
 
 
 def repaired(

@@ -17,7 +17,7 @@ from puji.modalities.reports.beyond import beyond
 from puji.modalities.reports.check import Expected
 from puji.modalities.reports.compose import Statement, statements
 from puji.modalities.reports.data import get_iu_xray, get_synthetic_cxr
-from puji.modalities.reports.drafting import agreement, critical, drafted
+from puji.modalities.reports.drafting import OURS, agreement, critical, drafted
 from puji.modalities.reports.grammar import ReportGrammar
 from puji.modalities.reports.read import by_headings, read
 from puji.modalities.reports.report import Given, Report, checked, revived
@@ -176,6 +176,7 @@ class Reports(Modality[Report]):
             "indication": record.indication,
             "agreement": agreement(record),
             "flags": "; ".join(record.flags),
+            "notes": "; ".join(dict.fromkeys(kind for line in record.lines for kind in line.flags if kind != OURS)),
             "record": record.dump(),
         }
 

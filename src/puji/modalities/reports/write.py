@@ -16,6 +16,7 @@ from puji.findings import findings, named
 from puji.gallery import Chapter, Section
 from puji.language import LANGUAGES, Text, current, translate
 from puji.modalities.reports.drafting import OURS, critical
+from puji.modalities.reports.notes import HALF, KINDS
 from puji.modalities.reports.plain import plain
 from puji.modalities.reports.report import Given, Line, Report
 from puji.modalities.reports.tags import named_by, qualifier_in
@@ -64,6 +65,16 @@ def flag_text(flag: str, language: str) -> str:
     return translate(f"reports.flag.{kind}", language, finding=named(name, language))
 
 
+def noted(line: Line, language: str) -> list[str]:
+    """The notes of a sentence, see notes.py."""
+    return [translate(f"reports.note.{kind}", language) for kind in (*KINDS, HALF) if kind in line.flags]
+
+
+def _remark(line: Line, language: str) -> str:
+    ours = [translate("reports.page.ours", language)] if OURS in line.flags else []
+    return translate("cli.comma", language).join([*ours, *noted(line, language)])
+
+
 def told(report: Report, language: str | None = None) -> str:
     """The draft as text: what is critical first, both sections, what was given, what does not agree; headings in ``language``."""
     speak = language or report.language
@@ -86,6 +97,7 @@ def told(report: Report, language: str | None = None) -> str:
         parts.append(say("machine"))
     notes = [flag_text(flag, speak) for flag in report.flags]
     notes += [say("ours", sentence=sentence) for sentence, line in numbered(report) if OURS in line.flags]
+    notes += [say("note", note=note, sentence=one) for one, line in numbered(report) for note in noted(line, speak)]
     if notes:
         parts.append("\n".join([say("flags"), *(f"- {note}" for note in notes)]))
     return "\n\n".join([*parts, translate("puji.research_use", speak)])
@@ -250,7 +262,7 @@ def sentence_rows(report: Report) -> list[dict[str, Any]]:
             {
                 "sentence": sentence,
                 "because": Spoken(**causes) if line.causes else nothing,
-                "remark": Text("reports.page.ours") if OURS in line.flags else "",
+                "remark": Spoken(**{language: _remark(line, language) for language in LANGUAGES}),
             }
         )
     return rows

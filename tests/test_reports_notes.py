@@ -22,6 +22,8 @@ SEEN = [
     ("endotracheal tube", "ET tube in standard placement.", {"placement"}),
     ("central venous catheter/right", "Right PICC tip is in the cavoatrial junction.", {"placement"}),
     ("enlarged mediastinum", "The patient is intubated.", {"procedure"}),
+    ("pneumonia", "It is pneumonia or pulmonary hemorrhage.", {"disease"}),
+    ("mass/left", "左肺肿块，考虑恶性。", {"disease"}),
     ("pleural effusion/right/moderate", "Moderate right pleural effusion is slightly smaller.", {"course"}),
     ("pneumothorax/large", "Known large pneumothorax is also present.", {"course"}),
     ("lung opacity/bilateral", "The opacities are larger on the right than left.", {"unequal"}),

@@ -22,6 +22,12 @@ PLACEMENT = re.compile(
     re.IGNORECASE,
 )
 PROCEDURE = re.compile(r"\b(?:intubat|extubat|ventilat(?:ed|or))\w*|插管后|拔管", re.IGNORECASE)
+DISEASE = re.compile(
+    r"\b(?:ha?emorrhag\w+|aspirat\w+|malignan\w+|metasta\w+|neoplas\w+|lymphoma|carcinoma|cancer|tumou?r|embol\w+|infarct\w*"
+    r"|abscess|contusion|ards|sarcoid\w*|aneurysm\w*)\b|出血|误吸|恶性|转移|肿瘤|癌|栓塞|梗死|脓肿|挫伤",
+    re.IGNORECASE,
+)
+"""Diseases that the rule layer does not know, so that `Check` cannot say that they were added."""
 COURSE = re.compile(
     r"\b(?:persist|remains?|(?:has|have) (?:\w+ )?(?:in|de)creased|smaller|developing|developed|(?:is|are) now|still|known"
     r"|similar (?:to|in))\b|已知|仍",
@@ -121,6 +127,7 @@ KINDS: Mapping[str, Callable[[str, Expected], bool]] = {
     "measure": said(MEASURE),
     "placement": said(PLACEMENT),
     "procedure": said(PROCEDURE),
+    "disease": said(DISEASE),
     "course": said(COURSE),
     "unequal": said(UNEQUAL),
     "doubt": _doubted,
@@ -130,9 +137,9 @@ KINDS: Mapping[str, Callable[[str, Expected], bool]] = {
     "again": _again,
     "one_side_denied": _denied_on_one_side,
 }
-"""A size in figures; where the tip of a device lies; a procedure; how a finding went on; which side is worse; doubt; old or
-acute; another part of the lung; another degree; the same thing twice; "no left effusion" where there is none at all. Each has a
-message, reports.note.<kind>."""
+"""A size in figures; where the tip of a device lies; a procedure; a disease; how a finding went on; which side is worse; doubt;
+old or acute; another part of the lung; another degree; the same thing twice; "no left effusion" where there is none at all. Each
+has a message, reports.note.<kind>."""
 HALF = "half"
 """Kind of a sentence that tells on one side what was given on both, and no other sentence tells the other side."""
 

@@ -153,7 +153,7 @@ PLANS = {
         {"adult": "adults", "adolescent": "adolescents", "child": "children"},
         {"basal-bolus": "basal-bolus", "Puji": "Puji's plan"},
         "{runs} days a row; meals announced with an error of {error:.0f} %. Learned from logs of other patients in {minutes:.0f}"
-        " minutes; two weeks of the patient's own care tell how strongly insulin acts.",
+        " minutes; two weeks of the patient's own care tell how insulin and meals act.",
         " Survival in sepsis (ICU-Sepsis, exact) under plans learned from {sizes} logged episodes: {ours}; pessimistic value"
         " iteration {rival}, clinicians {usual}.",
     ),
@@ -162,7 +162,7 @@ PLANS = {
         {"adult": "成人", "adolescent": "青少年", "child": "儿童"},
         {"basal-bolus": "基础-餐时方案", "Puji": "普及的方案"},
         "每行 {runs} 天；碳水化合物估算误差为 {error:.0f}%。用其他患者的诊疗记录训练 {minutes:.0f} 分钟；"
-        "患者本人两周的治疗记录用于估计胰岛素作用强度。",
+        "患者本人两周的治疗记录用于估计胰岛素和碳水化合物的作用。",
         "脓毒症（ICU-Sepsis，精确求解）：由 {sizes} 段诊疗记录学习的方案，生存率为 {ours}；"
         "悲观值迭代 {rival}，临床医生 {usual}。",
     ),

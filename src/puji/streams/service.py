@@ -21,14 +21,9 @@ AT_ONCE = 8
 """Patients that are forecast in one transaction: what was forecast is sent before others are."""
 TICK = 1.0
 """Seconds between two looks at who is silent."""
-<<<<<<< HEAD
 LONGEST = 2.0
-"""Seconds that a batch and the wait for it take at most: what is longer, this program slept or hung."""
-=======
-USUAL = 2.0
 """Seconds that a batch and the wait for it take at most: what is longer, this program slept or hung. Where virtual patients live
 fast, a third of the time after which a device is silent."""
->>>>>>> 1cf2e34 (A clock that was set ahead and back hides no silence; virtual patients who live fast are not silent when the program was stopped)
 
 
 @dataclass
@@ -99,14 +94,10 @@ class Service:
         """One transaction; then, and only then, the messages of it are acknowledged."""
         now, before = self.monitor.clock(), self._awake
         self._awake = now
-<<<<<<< HEAD
-        if before is not None and (stall := now - before - int(LONGEST * 1000 * speed_of(self.monitor.clock))) > 0:
-=======
-        usual = int(min(USUAL * speed_of(self.monitor.clock), FRESH / 3) * 1000)
+        usual = int(min(LONGEST * speed_of(self.monitor.clock), FRESH / 3) * 1000)
         if before is not None and now < before:
             self.monitor.stalls.back(now)
         elif before is not None and (stall := now - before - usual) > 0:
->>>>>>> 1cf2e34 (A clock that was set ahead and back hides no silence; virtual patients who live fast are not silent when the program was stopped)
             self.monitor.stalls.add(now, stall)
         messages: list[Received] = []
         due = time.monotonic() - self._ticked >= TICK

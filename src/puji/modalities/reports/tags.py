@@ -67,13 +67,6 @@ QUALIFIERS_ZH = {
     "两侧": "bilateral",
 }
 """Sides, sites and degrees as Chinese reports have them. Of several with one meaning people are shown the first."""
-_CHINESE = {**QUALIFIERS_ZH, **STATES_ZH}
-_BEFORE = sorted(
-    (*_CHINESE, *(f"{one} " for one in (*QUALIFIERS_ZH.values(), *SAME, *STATE_WORDS) if one.isascii())),
-    key=len,
-    reverse=True,
-)
-"""What may stand before a name, the longest first; an English word ends with its space."""
 STATES_ZH: dict[str, State] = {
     "有": "present",
     "无": "absent",
@@ -125,6 +118,13 @@ RANKS = {"mild": 0, "small": 0, "moderate": 1, "severe": 2, "large": 2}
 """Degrees and sizes from the least to the most. Two that lie side by side are one ("mild to moderate")."""
 LIKELY = 0.5
 """Probability from which a finding of the machine stands in the draft."""
+_CHINESE = {**QUALIFIERS_ZH, **STATES_ZH}
+_BEFORE = sorted(
+    (*_CHINESE, *(f"{one} " for one in (*QUALIFIERS_ZH.values(), *SAME, *STATE_WORDS) if one.isascii())),
+    key=len,
+    reverse=True,
+)
+"""What may stand before a name, the longest first; an English word ends with its space."""
 
 
 @cache

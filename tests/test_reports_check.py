@@ -106,7 +106,7 @@ def test_a_draft_is_repaired_with_sentences_of_the_others():
     _, chosen = drafted(drafts, tags.parsed("cardiomegaly; pleural effusion/left"), "")
     assert not Expected(chosen.given).check(chosen.text).faults
     assert chosen.repaired and not chosen.flags
-    assert "pneumothorax" not in chosen.findings and not any(line.flags for line in chosen.lines)
+    assert "pneumothorax" not in chosen.findings and not any(OURS in line.flags for line in chosen.lines)
 
 
 def test_what_no_draft_says_is_said_by_rule_and_marked():

@@ -175,9 +175,7 @@ def test_how_long_insulin_acts_and_what_carbohydrate_raises_are_found(delay, ins
 
 def test_a_pump_is_mended_by_how_the_patient_answers():
     two = np.ones(2)
-    told = Response(
-        2 * two, 1.5 * two, 0.8 * two, 70 * two, 40 * two, np.array([8.0, 2 * NOISE]), np.array([np.inf, 60.0])
-    )
+    told = Response(2 * two, 1.5 * two, 70 * two, 40 * two, np.array([8.0, 2 * NOISE]), np.array([np.inf, 60.0]))
     therapy = Therapy.set(0.01 * two, 10 * two, 20 * two).responding(told)
     assert (therapy.factor == 40).all() and therapy.ratio == pytest.approx(10 * 2 / 1.5)
     # What carbohydrate raises is what was found: 1.5 times what the pump's settings say.

@@ -244,7 +244,7 @@ def test_a_table_tells_labels_patients_and_parts(tmp_path):
     )
     images, refusals = contents(tmp_path / "t.csv")
     assert [(one.labels, one.subject, one.split) for one in images] == [
-        (("effusion", "mass"), "P1", "val"),
+        (("mass", "pleural effusion"), "P1", "val"),
         ((), "P2", ""),
     ]
     assert Images().group(images[0]) == "P1"

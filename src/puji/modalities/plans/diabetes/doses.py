@@ -198,10 +198,12 @@ class Calculator:
         return found
 
     def possible(self, announced: np.ndarray) -> np.ndarray:
-        """Which actions mean something, (n, actions) bool: boluses for meals only with one, corrections only of high glucose."""
-        meal, high = announced > 0, self.covered() > HIGH
+        """Which actions mean something, (n, actions) bool: boluses for meals only with one, corrections only of high glucose, and
+        more than the usual basal rate only where the insulin on board will not lower glucose below the target range."""
+        meal, covered = announced[:, None] > 0, self.covered()[:, None]
+        basal = (self.kinds == "b") & ((self.level <= 1) | (covered >= TARGET[0]))
         found: np.ndarray = np.where(
-            self.kinds == "m", meal[:, None], ~meal[:, None] & ((self.kinds == "b") | high[:, None])
+            self.kinds == "m", meal, ~meal & (basal | ((self.kinds == "c") & (covered > HIGH)))
         )
         return found
 

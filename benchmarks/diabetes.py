@@ -212,7 +212,7 @@ def strangers(days: int = 4) -> Patients:
 
 def _bar(interval: list[Any]) -> list[Any]:
     """Whether an interval lies above zero."""
-    return [interval, bool(interval[1] > 0)]
+    return [interval, bool(interval[1] > 1e-6)]  # the sums of floats are none of its
 
 
 def bars(rows: dict[str, dict[str, np.ndarray]], people: Patients) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from puji.errors import Invalid
 from puji.modalities.plans.demo import CHILD, DIABETES, FACTS, PATIENT, RARE, demo, plan
 from puji.modalities.plans.diabetes import day, metrics
 from puji.modalities.plans.diabetes.care import COUNTING
-from puji.modalities.plans.diabetes.doses import ACTIONS, BASAL, CORRECTION, MEAL
+from puji.modalities.plans.diabetes.doses import ACTIONS, BASAL, CORRECTION, HIGH, TARGET
 from puji.modalities.plans.diabetes.planning import asked
 from puji.modalities.plans.episode import Episode, Step
 from puji.modalities.plans.fhir_check import check
@@ -107,10 +107,9 @@ def first(model, glucose: float, heading: float, announced: float | None = None,
     """What is recommended at a moment, the safety rules left out."""
     columns = np.array([[glucose, heading, np.nan, np.nan if announced is None else announced, hour]])
     scores = asked(model, columns, COUNTING).shrunken()
-    # As the pump's calculator has it: no more than the usual rate where glucose is heading below the target range.
-    meant = np.array(
-        [(code in MEAL) == (announced is not None) and (code != "b150" or heading >= 110) for code in ACTIONS]
-    )
+    # As the pump's calculator has it (`Calculator.possible`), of glucose that does not change.
+    possible = {"m": announced is not None, "b": announced is None, "c": announced is None and heading > HIGH}
+    meant = np.array([possible[code[0]] and (code != "b150" or heading >= TARGET[0]) for code in ACTIONS])
     return ACTIONS[ranked(np.where(meant, scores, -np.inf), model.modality.setting.value.equal)[0, 0]]
 
 
@@ -118,8 +117,7 @@ def test_the_plan_gives_more_insulin_where_glucose_is_heading_high(diabetes):
     for hour in (3, 12):
         for glucose in (135, 165, 200):
             assert first(diabetes, glucose, 40, hour=hour) in ("b0", "b50")
-            # Half a correction of glucose that falls from 200 to 110 is next to nothing.
-            assert first(diabetes, glucose, 110, hour=hour) in ({*BASAL, "c50"} if glucose == 200 else BASAL)
+            assert first(diabetes, glucose, 110, hour=hour) in BASAL
             assert first(diabetes, glucose, 320, hour=hour) in CORRECTION
 
 

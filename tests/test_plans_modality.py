@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from puji.engine.score import token_logprobs
 from puji.errors import Invalid
-from puji.modalities.plans.advise import considered, load_facts, plan
+from puji.modalities.plans.advise import considered, load_facts, plan, weighed
 from puji.modalities.plans.book import BAD, GOOD, PLAN, Book, kmeans, load_description, nearest
 from puji.modalities.plans.conditions import Ask
 from puji.modalities.plans.demo import FACTS
@@ -291,7 +291,8 @@ def of(estimates, rules="sepsis", facts=None, **ask):
     setting, own = load_setting("sepsis")
     small = setting.model_copy(update={"actions": setting.actions[: estimates.actions.shape[1]]})
     safety = Safety(own) if rules == "sepsis" else None
-    return plan(small, safety, estimates, Ask(patient=facts, **ask), names=small.names(own), maker=maker())
+    pairs = weighed(small, safety, estimates, load_facts(facts, own))
+    return plan(small, safety, pairs, Ask(patient=facts, **ask), names=small.names(own), maker=maker())
 
 
 def test_the_best_supported_action_that_passes_is_recommended(tmp_path):

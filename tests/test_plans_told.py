@@ -16,7 +16,7 @@ from puji.commands.output import print_table
 from puji.errors import Invalid
 from puji.language import use
 from puji.modalities.plans import careplan, words
-from puji.modalities.plans.advise import load_facts, plan
+from puji.modalities.plans.advise import load_facts, plan, weighed
 from puji.modalities.plans.conditions import Ask, Setup
 from puji.modalities.plans.demo import DIABETES, PATIENT
 from puji.modalities.plans.diabetes.doses import Calculator, Therapy
@@ -211,7 +211,8 @@ def pumped(glucose=140.0):
     support = np.where(np.arange(12) >= 4, 500.0, 0.0)[None]
     found = Estimates(np.array([0.5]), share, support / support.sum(), support)
     who = facts(30, 70, glucose, 1.0)
-    return plan(dosed, Safety(rules), found, Ask(), names=setting.names(rules), maker=maker(), facts=who)
+    pairs = weighed(dosed, Safety(rules), found, who)
+    return plan(dosed, Safety(rules), pairs, Ask(), names=setting.names(rules), maker=maker())
 
 
 def test_a_pump_gets_a_basal_rate_and_a_bolus():

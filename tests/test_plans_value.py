@@ -177,7 +177,8 @@ def test_a_fact_that_the_rules_ask_for_is_no_reason_to_give_nothing():
     found = Estimates(np.array([0.8]), best, np.full((1, n), 1 / n), np.full((1, n), 1000.0))
 
     def plan(facts: Facts) -> Plan:
-        return advise.plan(setting, Safety(rules), found, Ask(), names=setting.names(rules), maker=maker(), facts=facts)
+        pairs = advise.weighed(setting, Safety(rules), found, facts)
+        return advise.plan(setting, Safety(rules), pairs, Ask(), names=setting.names(rules), maker=maker())
 
     told = plan(Facts())
     assert told.now is None and told.abstained == "plans.abstained.facts" and len(told.considered) > 1

@@ -152,7 +152,10 @@ def test_virtual_patients_bring_their_own():
         assert one.therapy.basal[0] == pytest.approx(table.basal[row])
         assert (one.carbohydrate_ratio, one.correction_factor) == (table.ratio[row], table.factor[row])
         # What two weeks of care tell mends the pump.
-        assert 0.7 <= one.therapy.factor[0] / table.factor[row] <= 4 and one.therapy.noise[0] != table.noise[row]
-        assert one.therapy.largest[0] < 150
+        assert (
+            0.7 <= one.therapy.factor[0] / table.factor[row] <= 4
+            and one.therapy.response.noise[0] != table.response.noise[row]
+        )
+        assert one.therapy.response.largest[0] < 150
         assert (one.age, one.weight) == (people.column("age")[row], people.column("BW")[row])
     assert any(one.therapy.factor[0] != table.factor[row] for row, one in enumerate(found.values()))

@@ -36,13 +36,20 @@ def printed(one, clock, width=200):
     return stream.getvalue()
 
 
+def watched(tmp_path, speed=1.0):
+    """A monitor whose patient has told half an hour of glucose, and its clock."""
+    clock = Hands()
+    clock.speed = speed
+    one = monitor(tmp_path, clock)
+    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    return clock, one
+
+
 # -- silence -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_time_that_the_program_slept_is_no_silence_of_a_device(tmp_path):
-    clock = Hands()
-    one = monitor(tmp_path, clock)
-    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    clock, one = watched(tmp_path)
     clock.now += 60 * MINUTE
     one.stalls.add(clock.now, 59 * MINUTE)
     tick(one)
@@ -62,9 +69,7 @@ def test_the_time_that_the_program_slept_is_no_silence_of_a_device(tmp_path):
 
 
 def test_one_who_was_awake_for_long_enough_after_it_is_silent(tmp_path):
-    clock = Hands()
-    one = monitor(tmp_path, clock)
-    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    clock, one = watched(tmp_path)
     clock.now += 60 * MINUTE
     one.stalls.add(clock.now, 44 * MINUTE)
     tick(one)
@@ -72,9 +77,7 @@ def test_one_who_was_awake_for_long_enough_after_it_is_silent(tmp_path):
 
 
 def test_nobody_was_silent_while_the_program_did_not_run(tmp_path):
-    clock = Hands()
-    one = monitor(tmp_path, clock)
-    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    clock, one = watched(tmp_path)
     clock.now += 60 * MINUTE
     again = reopened(one, clock)
     tick(again)
@@ -97,10 +100,7 @@ class Quiet:
 
 @pytest.mark.parametrize("speed", [1.0, 300.0])
 def test_a_service_knows_how_long_it_slept(tmp_path, speed):
-    clock = Hands()
-    clock.speed = speed
-    one = monitor(tmp_path, clock)
-    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    clock, one = watched(tmp_path, speed)
     service = Service(Quiet(), one)
     service._batch([])
     for _ in range(3):  # a loop as it is: a fifth of a second
@@ -118,10 +118,7 @@ def test_a_service_knows_how_long_it_slept(tmp_path, speed):
 
 def test_virtual_patients_who_live_fast_are_not_silent_when_the_program_is_stopped(tmp_path):
     """Three seconds, at six hundred times: half an hour."""
-    clock = Hands()
-    clock.speed = 600.0
-    one = monitor(tmp_path, clock)
-    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    clock, one = watched(tmp_path, 600.0)
     service = Service(Quiet(), one)
     service._batch([])
     clock.now += 30 * MINUTE
@@ -131,9 +128,7 @@ def test_virtual_patients_who_live_fast_are_not_silent_when_the_program_is_stopp
 
 
 def test_a_clock_that_was_set_ahead_and_back_hides_no_silence(tmp_path):
-    clock = Hands()
-    one = monitor(tmp_path, clock)
-    take(one, *(glucose(minutes, 120) for minutes in range(-30, 1, 5)))
+    clock, one = watched(tmp_path)
     service = Service(Quiet(), one)
     service._batch([])
     for jump in (60 * MINUTE, -60 * MINUTE):

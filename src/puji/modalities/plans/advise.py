@@ -91,7 +91,7 @@ def orders(setting: Setting, place: int) -> tuple[Order, ...]:
 def plan(
     setting: Setting,
     safety: Safety | None,
-    found: Estimates,
+    pairs: Sequence[tuple[Considered, Alternative]],
     ask: Ask,
     *,
     names: Names,
@@ -99,12 +99,9 @@ def plan(
     patient: str = "",
     made: datetime | None = None,
     follow: Callable[[int], tuple[Branch, ...]] = lambda place: (),
-    facts: Facts | None = None,
 ) -> Plan:
-    """The plan at one state (row 0 of ``found``). ``follow``: what may follow the action with a place, see foresee.py.
-    ``facts``: of the patient, in place of the file that ``ask`` names."""
-    facts = load_facts(ask.patient, None if safety is None else safety.rules) if facts is None else facts
-    pairs = weighed(setting, safety, found, facts)
+    """The plan at one state. ``pairs``: all actions that are considered there, see `weighed`. ``follow``: what may follow the
+    action with a place, see foresee.py."""
     alternatives = [alternative for _, alternative in pairs]
     passed = [pair for pair in pairs if pair[1].verdict.outcome != "vetoed"]
     allowed = [pair for pair in passed if pair[0].support.cases >= ask.least]

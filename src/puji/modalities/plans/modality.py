@@ -216,15 +216,14 @@ class Plans(Modality[Episode]):
         def answer(logs: np.ndarray) -> advise.Advice:
             says = foresee.Says(self.book, self.decisions, logs[: len(alike)])
             found = says.of(logs[len(alike) : len(asked)])
+            pairs = advise.weighed(self.setting, self.safety, found, facts)
             made = advise.plan(
-                *(self.setting, self.safety, found, wanted),
+                *(self.setting, self.safety, pairs, wanted),
                 names=self.setting.names(self.rules),
                 maker=maker(),
                 patient=record.subject,
                 follow=lambda place: foresee.branches(says, logs[len(asked) :], place) if ahead else (),
-                facts=facts,
             )
-            pairs = advise.weighed(self.setting, self.safety, found, facts)
             return advise.advice(self.setting, pairs, float(found.state[0]), made)
 
         return Candidates([*asked, *ahead], answer)

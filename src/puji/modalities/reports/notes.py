@@ -7,7 +7,7 @@ and without them there would often be no sentence left.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from puji.modalities.reports.beyond import given_in, said
 from puji.modalities.reports.check import Expected
@@ -62,25 +62,28 @@ GRAVITY = frozenset(("pleural effusion", "elevated diaphragm", "blunted costophr
 DEGREE = re.compile(r"\b(mild|moderate|severe|small|large|tiny)\b", re.IGNORECASE)
 
 
-def _aged(sentence: str, expected: Expected) -> bool:
+def _stated(sentence: str, expected: Expected) -> Iterator[tuple[str, str, str]]:
+    """The findings of the input that a sentence does not deny: each with its clause, and the input's words on it."""
     for one, told in given_in(sentence, expected):
-        words = " ".join(word for other in told for word in other.qualifiers)
-        clause = within(sentence, one)
-        if one.state != "absent" and any(
-            found.search(clause) and not found.search(words) and age not in words for age, found in AGE.items()
-        ):
-            return True
-    return False
+        if one.state != "absent":
+            yield one.finding, within(sentence, one), " ".join(word for other in told for word in other.qualifiers)
+
+
+def _aged(sentence: str, expected: Expected) -> bool:
+    return any(
+        found.search(clause) and not found.search(words) and age not in words
+        for _, clause, words in _stated(sentence, expected)
+        for age, found in AGE.items()
+    )
 
 
 def _elsewhere(sentence: str, expected: Expected) -> bool:
-    for one, told in given_in(sentence, expected):
-        words = " ".join(word for other in told for word in other.qualifiers)
-        clause = within(sentence, one)
-        beside = any(place.search(clause) and not place.search(words) for place in LEVELS.values())
-        if beside and one.state != "absent" and one.finding not in GRAVITY:
-            return True
-    return False
+    return any(
+        place.search(clause) and not place.search(words)
+        for finding, clause, words in _stated(sentence, expected)
+        if finding not in GRAVITY
+        for place in LEVELS.values()
+    )
 
 
 def _graded(sentence: str, expected: Expected) -> bool:

@@ -71,21 +71,17 @@ class Response(NamedTuple):
 @dataclass(frozen=True)
 class Therapy:
     """The settings of the pumps of a batch, each (n,): ``basal``, U/min; ``ratio``, g of carbohydrate for each U; ``factor``,
-    mg/dl that a U lowers; the rest as in `Response`."""
+    mg/dl that a U lowers. ``response``: how the patients answer, by which ratio and factor were mended."""
 
     basal: np.ndarray
     ratio: np.ndarray
     factor: np.ndarray
-    delay: np.ndarray
-    absorption: np.ndarray
-    noise: np.ndarray
-    largest: np.ndarray
+    response: Response
 
     @classmethod
     def set(cls, basal: np.ndarray, ratio: np.ndarray, factor: np.ndarray) -> Therapy:
         """Pumps that are set so, of patients of whom nothing else is known."""
-        usual = Response.usual(len(basal))
-        return cls(basal, ratio, factor, usual.delay, usual.absorption, usual.noise, usual.largest)
+        return cls(basal, ratio, factor, Response.usual(len(basal)))
 
     @classmethod
     def of(cls, patients: Patients) -> Therapy:
@@ -95,8 +91,7 @@ class Therapy:
     def responding(self, response: Response) -> Therapy:
         """Of patients who answer by ``response``: ratio and factor are mended by it."""
         ratio, factor = self.ratio * response.insulin / response.rise, self.factor * response.insulin
-        own = response.delay, response.absorption, response.noise, response.largest
-        return Therapy(self.basal, ratio, factor, *own)
+        return Therapy(self.basal, ratio, factor, response)
 
     def __len__(self) -> int:
         return len(self.basal)
@@ -105,7 +100,7 @@ class Therapy:
     def unsure(self) -> np.ndarray:
         """How many times as uncertain what others' care tells is for a patient as usual, (n,): the variance of half hours, where
         that is larger than `NOISE` squared."""
-        found: np.ndarray = np.maximum(1.0, np.square(self.noise / NOISE))
+        found: np.ndarray = np.maximum(1.0, np.square(self.response.noise / NOISE))
         return found
 
 
@@ -142,7 +137,7 @@ class Calculator:
         self.share = np.array([MEAL.get(code, CORRECTION.get(code, 0.0)) for code in ACTIONS])
         self.kinds = np.array([code[0] for code in ACTIONS])
         self.readings = np.empty((len(therapy), 0))
-        self.insulin, self.meal = Pool(therapy.delay), Pool(therapy.absorption)
+        self.insulin, self.meal = Pool(therapy.response.delay), Pool(therapy.response.absorption)
 
     def read(self, reading: np.ndarray) -> None:
         """One reading of each sensor, mg/dl, five minutes after the one before."""
@@ -169,7 +164,7 @@ class Calculator:
     def believed(self, announced: np.ndarray) -> np.ndarray:
         """Of ``announced`` carbohydrate, g, (n,): not more than the patient's largest usual meal, as larger ones are mostly
         overestimated."""
-        found: np.ndarray = np.minimum(announced, self.therapy.largest)
+        found: np.ndarray = np.minimum(announced, self.therapy.response.largest)
         return found
 
     def columns(self, announced: np.ndarray, minute: int) -> np.ndarray:

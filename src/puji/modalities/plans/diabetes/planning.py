@@ -119,11 +119,10 @@ def plan_for(
     return advise.plan(
         setting,
         modality.safety,
-        found,
+        advise.weighed(setting, modality.safety, found, facts),
         Ask(least=least),
         names=names,
         maker=maker or this_program(),
         patient=patient,
         made=made,
-        facts=facts,
     )

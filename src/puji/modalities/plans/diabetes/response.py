@@ -13,6 +13,8 @@ near low glucose are left out: what people eat against it is told to no pump.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from puji.modalities.plans.diabetes.doses import CARBOHYDRATE, INSULIN, NOISE, Pool, Response, Therapy
@@ -78,28 +80,36 @@ def response(
             largest[number] = np.quantile(meals, LARGE)
         if not one.any():
             continue
-        least = np.inf
-        for tau, came in acting[0].items():
-            for eating, eaten in acting[1].items():
-                surprise = (np.log(tau / INSULIN) / SPREAD[0]) ** 2 + (np.log(eating / CARBOHYDRATE) / SPREAD[1]) ** 2
-                known = [np.ones(one.sum()), start[rows][one] - 140, -came[rows][one], eaten[rows][one]]
-                line, off, rest = _line(np.column_stack(known), change[rows][one])
-                if off + surprise < least:
-                    least = off + surprise
-                    insulin[number], rise[number] = line
-                    delay[number], absorption[number], noise[number] = tau, eating, rest
+        here = [{tau: came[rows][one] for tau, came in tried.items()} for tried in acting]
+        line, noise[number], taus = _likeliest(start[rows][one], change[rows][one], *here)
+        (insulin[number], rise[number]), (delay[number], absorption[number]) = line, taus
     return Response(np.clip(insulin, *BOUNDS), np.clip(rise, *RISES), delay, absorption, noise, largest)
 
 
-def _line(known: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """The two multiples of a line through ``change``, (half hours,), twice its negative log posterior, and the standard
-    deviation of what it leaves; ``known``: (half hours, 4). Half hours overlap: one in three counts."""
+def _likeliest(
+    start: np.ndarray, change: np.ndarray, came: Mapping[float, np.ndarray], eaten: Mapping[float, np.ndarray]
+) -> tuple[np.ndarray, float, tuple[float, float]]:
+    """The line through one patient's half hours, and the time constants of insulin and carbohydrate, that are the likeliest: its
+    two multiples, the standard deviation of what it leaves, and the pair. ``start``, ``change``: mg/dl; ``came``, ``eaten``:
+    what acts by each time constant, mg/dl; all (half hours,)."""
     usual = np.array([0.0, 0.0, 1.0, 1.0])
     precision = np.diag([0.0, 0.0, *(1 / np.square(PRIOR))]) * NOISE**2
-    off = np.linalg.lstsq(known.T @ known + precision, known.T @ (change - known @ usual), rcond=None)[0]
-    rest = change - known @ (usual + off)
-    told = rest @ rest / NOISE**2 / 3 + np.square(off[2:] / PRIOR).sum()
-    return (usual + off)[2:], float(told), float(rest.std())
+    level = [np.ones(len(start)), start - 140]
+    found: tuple[np.ndarray, float, tuple[float, float]] | None = None
+    least = np.inf
+    for tau, lowers in came.items():
+        for eating, raises in eaten.items():
+            known = np.column_stack([*level, -lowers, raises])
+            off = np.linalg.lstsq(known.T @ known + precision, known.T @ (change - known @ usual), rcond=None)[0]
+            rest = change - known @ (usual + off)
+            # Twice the negative log posterior; half hours overlap, so one in three counts.
+            told = rest @ rest / NOISE**2 / 3 + np.square(off[2:] / PRIOR).sum()
+            told += (np.log(tau / INSULIN) / SPREAD[0]) ** 2 + (np.log(eating / CARBOHYDRATE) / SPREAD[1]) ** 2
+            if found is None or told < least:
+                least, found = told, ((usual + off)[2:], float(rest.std()), (tau, eating))
+    if found is None:
+        raise ValueError("no time constants to try")
+    return found
 
 
 def _acting(came: np.ndarray, tau: float, at: np.ndarray) -> np.ndarray:
